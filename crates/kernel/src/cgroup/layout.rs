@@ -1,0 +1,244 @@
+//! Where the host has its control group hierarchies.
+
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+
+use super::{exists, read_file, write_file};
+use crate::error::{Call, Error, Result};
+
+const ROOT: &str = "/sys/fs/cgroup";
+const CGROUP2_MAGIC: i64 = 0x6367_7270;
+
+/// A controller, by the name that both versions share where both have it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Controller {
+    /// Memory and swap.
+    Memory,
+    /// Number of processes and threads.
+    Pids,
+    /// Share of and ceiling on processor time.
+    Cpu,
+    /// Processor time used (part of `cpu` in version 2).
+    Cpuacct,
+    /// Which processors and memory nodes.
+    Cpuset,
+    /// Block devices (`io` in version 2).
+    Blkio,
+    /// Device files (a BPF program in version 2).
+    Devices,
+    /// Stopping and resuming (part of the core in version 2).
+    Freezer,
+    /// Huge pages.
+    Hugetlb,
+}
+
+impl Controller {
+    /// All of them.
+    pub const ALL: [Self; 9] = [
+        Self::Memory,
+        Self::Pids,
+        Self::Cpu,
+        Self::Cpuacct,
+        Self::Cpuset,
+        Self::Blkio,
+        Self::Devices,
+        Self::Freezer,
+        Self::Hugetlb,
+    ];
+
+    /// The name of its version 1 hierarchy.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Pids => "pids",
+            Self::Cpu => "cpu",
+            Self::Cpuacct => "cpuacct",
+            Self::Cpuset => "cpuset",
+            Self::Blkio => "blkio",
+            Self::Devices => "devices",
+            Self::Freezer => "freezer",
+            Self::Hugetlb => "hugetlb",
+        }
+    }
+
+    /// The name in version 2's `cgroup.controllers`; `None` for what is always there.
+    fn unified_name(self) -> Option<&'static str> {
+        match self {
+            Self::Memory => Some("memory"),
+            Self::Pids => Some("pids"),
+            Self::Cpu => Some("cpu"),
+            Self::Cpuset => Some("cpuset"),
+            Self::Blkio => Some("io"),
+            Self::Hugetlb => Some("hugetlb"),
+            Self::Cpuacct | Self::Devices | Self::Freezer => None,
+        }
+    }
+}
+
+/// Which versions of control groups the host has its controllers on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version {
+    /// Version 1 only.
+    V1,
+    /// Version 2 only.
+    V2,
+    /// Controllers on version 1, version 2 mounted beside them.
+    Hybrid,
+}
+
+impl std::fmt::Display for Version {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::V1 => "v1",
+            Self::V2 => "v2",
+            Self::Hybrid => "hybrid",
+        })
+    }
+}
+
+/// One hierarchy and which of the wanted controllers it has.
+#[derive(Debug)]
+pub(super) struct Hierarchy {
+    pub(super) mount: OwnedFd,
+    pub(super) controllers: Vec<Controller>,
+}
+
+/// The host's hierarchies.
+#[derive(Debug)]
+pub struct Layout {
+    version: Version,
+    root: OwnedFd,
+    /// The device number of `root`.
+    device: u64,
+}
+
+impl Layout {
+    /// Finds the hierarchies below `/sys/fs/cgroup`, where every distribution mounts them.
+    ///
+    /// # Errors
+    /// `ENOENT` when nothing is mounted there.
+    pub fn detect() -> Result<Self> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let root = rustix::fs::open(ROOT, flags, Mode::empty()).call(|| format!("open({ROOT:?})"))?;
+        let magic = magic(&root)?;
+        let version = if magic == CGROUP2_MAGIC {
+            Version::V2
+        } else if exists(&root, "unified/cgroup.procs") {
+            Version::Hybrid
+        } else {
+            Version::V1
+        };
+        let device = rustix::fs::fstat(&root).call(|| format!("fstat({ROOT:?})"))?.st_dev;
+        Ok(Self { version, root, device })
+    }
+
+    /// Which versions the host uses.
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    /// Whether the host has a controller that containers can be given.
+    pub fn has(&self, controller: Controller) -> bool {
+        match (self.version, controller.unified_name()) {
+            (Version::V2, None) => true,
+            (Version::V2, Some(name)) => read_file(self.root.as_fd(), "cgroup.controllers")
+                .is_ok_and(|text| text.split_ascii_whitespace().any(|known| known == name)),
+            (Version::V1 | Version::Hybrid, _) => self.open_v1(controller).is_some(),
+        }
+    }
+
+    /// The hierarchies that have any of the wanted controllers, each once.
+    pub(super) fn hierarchies(&self, wanted: &[Controller]) -> Vec<Hierarchy> {
+        if self.version == Version::V2 {
+            let Ok(mount) = self.root.try_clone() else {
+                return Vec::new();
+            };
+            return vec![Hierarchy { mount, controllers: wanted.to_vec() }];
+        }
+        let mut found: Vec<(u64, Hierarchy)> = Vec::new();
+        for &controller in wanted {
+            let Some((device, mount)) = self.open_v1(controller) else {
+                continue;
+            };
+            // cpu and cpuacct are often one hierarchy under two names.
+            match found.iter_mut().find(|(other, _)| *other == device) {
+                Some((_, hierarchy)) => hierarchy.controllers.push(controller),
+                None => found.push((device, Hierarchy { mount, controllers: vec![controller] })),
+            }
+        }
+        found.into_iter().map(|(_, hierarchy)| hierarchy).collect()
+    }
+
+    /// A version 1 hierarchy's root and its device number. What is on the same device as the directory that holds the
+    /// mount points is not mounted.
+    fn open_v1(&self, controller: Controller) -> Option<(u64, OwnedFd)> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let fd = rustix::fs::openat(&self.root, controller.name(), flags, Mode::empty()).ok()?;
+        let device = rustix::fs::fstat(&fd).ok()?.st_dev;
+        (device != self.device).then_some((device, fd))
+    }
+}
+
+fn magic(fd: &OwnedFd) -> Result<i64> {
+    rustix::fs::fstatfs(fd).call(|| format!("fstatfs([{}])", fd.as_raw_fd())).map(|stat| stat.f_type)
+}
+
+/// Lets the groups along a path of the version 2 hierarchy hand the wanted controllers down, where they don't yet.
+pub(super) fn enable_controllers(
+    mount: &OwnedFd,
+    path: &str,
+    wanted: &[Controller],
+    directory: &OwnedFd,
+) -> Result<()> {
+    let have = read_file(directory.as_fd(), "cgroup.controllers")?;
+    let has = |name: &str, list: &str| list.split_ascii_whitespace().any(|known| known == name);
+    let missing: Vec<&str> =
+        wanted.iter().filter_map(|controller| controller.unified_name()).filter(|name| !has(name, &have)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let ends = std::iter::once(0).chain(path.match_indices('/').map(|(index, _)| index));
+    for end in ends {
+        let parent = if end == 0 { "." } else { &path[..end] };
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let parent_fd =
+            rustix::fs::openat(mount, parent, flags, Mode::empty()).call(|| format!("openat(cgroup, {parent:?})"))?;
+        let available = read_file(parent_fd.as_fd(), "cgroup.controllers")?;
+        for name in missing.iter().filter(|name| has(name, &available)) {
+            match write_file(parent_fd.as_fd(), "cgroup.subtree_control", &format!("+{name}")) {
+                // Processes in a group that hands controllers down: the host's arrangement, not ours to change. What is
+                // then missing is seen by whoever sets a limit.
+                Err(error) if matches!(error.errno(), Errno::BUSY | Errno::NOENT | Errno::OPNOTSUPP) => {}
+                other => other?,
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A version 1 cpuset starts empty and takes no process until it has processors and memory nodes: each level along the
+/// path gets its parent's where it has none.
+pub(super) fn inherit_cpuset(mount: &OwnedFd, path: &str) -> Result<()> {
+    let ends: Vec<usize> = path.match_indices('/').map(|(index, _)| index).chain(std::iter::once(path.len())).collect();
+    let open = |at: &str| {
+        rustix::fs::openat(mount, at, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+            .call(|| format!("openat(cgroup, {at:?})"))
+    };
+    let mut parent = open(".")?;
+    for end in ends {
+        let child = open(&path[..end])?;
+        for file in ["cpuset.cpus", "cpuset.mems"] {
+            if read_file(child.as_fd(), file)?.trim().is_empty() {
+                let value = read_file(parent.as_fd(), file)?;
+                if value.trim().is_empty() {
+                    return Err(Error::new(format!("read(cgroup file {file:?}): the parent's is empty"), Errno::NOSPC));
+                }
+                write_file(child.as_fd(), file, value.trim())?;
+            }
+        }
+        parent = child;
+    }
+    Ok(())
+}

@@ -1,0 +1,33 @@
+//! User namespaces that exist only to say how a mount shows its owners (`mount_setattr(2)`, idmapped mounts).
+
+use std::os::fd::OwnedFd;
+
+use crate::error::Result;
+use crate::namespace::{self, IdMap, Namespaces};
+use crate::process::{self, Forked};
+
+/// Makes a user namespace with these maps and returns a descriptor of it.
+///
+/// A child is made in a new namespace, its maps are written, the namespace is opened and the child is ended: from then
+/// on the descriptor alone keeps it. For an idmapped mount, `inside` is the id in the file system, `outside` the id
+/// that the mount shows it as.
+///
+/// # Errors
+/// `EDEADLK` in a process with threads; `EPERM` without the right to map those ids; else what the kernel answers.
+pub fn namespace(uids: &[IdMap], gids: &[IdMap]) -> Result<OwnedFd> {
+    match namespace::clone(Namespaces::USER, None)? {
+        Forked::Child => {
+            // Killed by the parent below; a parent that dies first takes the child with it.
+            let _ = process::die_with_parent();
+            let _ = rustix::thread::nanosleep(&rustix::time::Timespec { tv_sec: 60, tv_nsec: 0 });
+            process::exit_now(0);
+        }
+        Forked::Parent(child) => {
+            let opened = namespace::write_id_maps(child.pid, uids, gids)
+                .and_then(|()| namespace::open_of_process(child.pid, "user"));
+            let _ = process::pidfd_send_signal(&child.pidfd, 9);
+            process::wait(&child.pidfd)?;
+            opened
+        }
+    }
+}

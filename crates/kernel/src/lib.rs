@@ -1,0 +1,26 @@
+//! Safe Linux: every system call that casemate makes beyond plain file I/O, behind types that carry the kernel's rules.
+//!
+//! This is the only crate of the workspace with `unsafe` code, and the only one that knows `libc`. It knows nothing of
+//! containers: it offers the mechanisms (namespaces, mounts, control groups, capabilities, filters), and the order in
+//! which they are used is the runtime's business (`crates/runtime/README.md`).
+//!
+//! Errors carry the call and all of its arguments, so that a message reads like a line of strace.
+
+pub mod capability;
+pub mod cgroup;
+pub mod detach;
+mod error;
+pub mod idmap;
+pub mod keyring;
+pub mod memory;
+pub mod mount;
+pub mod namespace;
+pub mod overlay;
+pub mod path;
+pub mod process;
+pub mod rlimit;
+pub mod seccomp;
+pub mod socket;
+pub mod terminal;
+
+pub use error::{Error, Result};
