@@ -1,0 +1,173 @@
+//! A further process in a running container.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use casemate_kernel::namespace::{self, Namespaces};
+use casemate_kernel::process::{self, Forked};
+use casemate_kernel::{path, socket, terminal};
+use oci_spec::runtime::{Process, Spec};
+use rustix::fs::{Mode, OFlags};
+
+use crate::create::{Created, enter_cgroup, open_cgroup};
+use crate::error::{Error, Step};
+use crate::init::{join_session_keyring, open_root};
+use crate::message::{self, FromInit, ToInit};
+use crate::plan::{self, ProcessPlan};
+use crate::stdio::{self, Stdio};
+use crate::{identity, program};
+
+/// A process to start in a container.
+#[derive(Debug)]
+pub struct ExecRequest<'a> {
+    /// The container's id.
+    pub id: &'a str,
+    /// The container's first process. The caller has made sure that it is still that one.
+    pub pid: u32,
+    /// The container's specification: which namespaces it has, its control group and its filter.
+    pub spec: &'a Spec,
+    /// The process.
+    pub process: &'a Process,
+    /// Its standard descriptors.
+    pub stdio: Stdio,
+}
+
+/// Starts a process in a running container: in all its namespaces, its control group, and under its filter.
+///
+/// The process is a child of the caller, which must have one thread only. It runs when this returns.
+///
+/// # Errors
+/// As [`create`](crate::create()) and [`Created::start`].
+pub fn exec(request: ExecRequest<'_>) -> Result<Created, Error> {
+    let linux = request.spec.linux().as_ref().ok_or_else(|| Error::field("linux", "missing"))?;
+    let process = ProcessPlan::new(request.process, linux)?;
+    let (new, joined) = plan::namespaces(linux)?;
+    let own = joined.iter().fold(new, |all, (kind, _)| all | *kind);
+    let path = match linux.cgroups_path().as_ref().and_then(|path| path.to_str()) {
+        Some(path) => path.to_owned(),
+        None => format!("/casemate/{}", request.id),
+    };
+    let cgroup = open_cgroup(&path)?;
+    let pidfd = process::pidfd_open(request.pid).step("find the container's process")?;
+    let entrances =
+        if cgroup.unified().is_some() { Vec::new() } else { cgroup.entrances().step("enter the cgroup")? };
+    let (ours, theirs) = socket::pair().step("connect to the new process")?;
+    // A PID namespace is entered by the children of whoever enters it: this process enters it, makes the child, and
+    // goes back to its own for those it may make later.
+    let home = namespace::open_of_process(std::process::id(), "pid").step("open the own PID namespace")?;
+    if own.contains(Namespaces::PID) {
+        namespace::enter_of_process(pidfd.as_fd(), Namespaces::PID).step("enter the container's PID namespace")?;
+    }
+    let made = namespace::clone(Namespaces::empty(), cgroup.unified());
+    match made {
+        Ok(Forked::Child) => {
+            drop(ours);
+            run(&process, own, &pidfd, &entrances, request.stdio, &theirs)
+        }
+        Ok(Forked::Parent(child)) => {
+            namespace::enter(home.as_fd(), Namespaces::PID).step("return to the own PID namespace")?;
+            drop((theirs, request.stdio));
+            let ready = tell_score(&process, child.pid).and_then(|()| message::receive_from_init(&ours));
+            let console = match ready {
+                Ok(FromInit::Ready(console)) => console,
+                failed => {
+                    let _ = process::pidfd_send_signal(&child.pidfd, 9);
+                    let _ = process::wait(&child.pidfd);
+                    return Err(match failed {
+                        Ok(FromInit::Failed(error)) | Err(error) => error,
+                        _ => Error::step("set up the process", "it was killed"),
+                    });
+                }
+            };
+            let mut created = Created::new(child, console, cgroup, ours);
+            created.start()?;
+            Ok(created)
+        }
+        Err(error) => {
+            let _ = namespace::enter(home.as_fd(), Namespaces::PID);
+            Err(Error::step("make the process", error))
+        }
+    }
+}
+
+fn tell_score(plan: &ProcessPlan, pid: u32) -> Result<(), Error> {
+    let Some(score) = plan.oom_score_adj else {
+        return Ok(());
+    };
+    std::fs::write(format!("/proc/{pid}/oom_score_adj"), score.to_string()).step("process.oomScoreAdj")
+}
+
+fn run(
+    plan: &ProcessPlan,
+    namespaces: Namespaces,
+    pidfd: &OwnedFd,
+    entrances: &[OwnedFd],
+    stdio: Stdio,
+    socket: &OwnedFd,
+) -> ! {
+    let Err(error) = set_up(plan, namespaces, pidfd, entrances, stdio, socket);
+    message::send_failure(socket, &error);
+    process::exit_now(1)
+}
+
+fn set_up(
+    plan: &ProcessPlan,
+    namespaces: Namespaces,
+    pidfd: &OwnedFd,
+    entrances: &[OwnedFd],
+    stdio: Stdio,
+    socket: &OwnedFd,
+) -> Result<std::convert::Infallible, Error> {
+    process::set_undumpable().step("hide from the container")?;
+    process::reset_signals().step("reset signals")?;
+    enter_cgroup(entrances)?;
+    terminal::new_session().step("start a session")?;
+    namespace::enter_of_process(pidfd.as_fd(), namespaces.without(Namespaces::PID))
+        .step("enter the container's namespaces")?;
+    if namespaces.contains(Namespaces::USER) {
+        process::set_ids(0, 0, &[]).step("become root of the user namespace")?;
+    }
+    join_session_keyring()?;
+    let root = open_root()?;
+    let terminal = match stdio {
+        Stdio::Terminal { columns, rows } => {
+            let devpts = path::open_in_root(&root, Path::new("/dev/pts"), OFlags::PATH | OFlags::DIRECTORY)
+                .step("process.terminal: open /dev/pts")?;
+            let terminal = terminal::open(devpts).step("process.terminal")?;
+            if columns != 0 && rows != 0 {
+                terminal::set_size(&terminal.master, columns, rows).step("process.terminal")?;
+            }
+            if plan.uid != 0 {
+                terminal::change_owner(&terminal.slave, plan.uid, plan.gid).step("process.terminal")?;
+            }
+            stdio::connect_terminal(&terminal.slave)?;
+            terminal::set_controlling(&terminal.slave).step("take the terminal")?;
+            Some(terminal)
+        }
+        Stdio::Pipes { stdin, stdout, stderr } => {
+            let null =
+                path::open_in_root(&root, Path::new("/dev/null"), OFlags::RDWR | OFlags::NOCTTY | OFlags::NOFOLLOW)
+                    .step("open the container's /dev/null")?;
+            stdio::connect_pipes(stdin.as_ref(), &stdout, &stderr, &null)?;
+            None
+        }
+    };
+    let cwd = path::open_in_root(&root, &plan.cwd, OFlags::PATH | OFlags::DIRECTORY)
+        .step(&format!("process.cwd: {:?}", plan.cwd))?;
+    path::change_directory(&cwd).step("process.cwd")?;
+    drop((cwd, root));
+    rustix::process::umask(Mode::from_raw_mode(plan.umask));
+    identity::set_limits(plan)?;
+    identity::become_user(plan)?;
+    process::close_on_exec_from(3).step("close the engine's descriptors")?;
+    message::send_ready(socket, terminal.as_ref().map(|terminal| terminal.master.as_fd()))?;
+    drop(terminal);
+    match message::receive_to_init(socket)? {
+        ToInit::Start => {}
+        other => {
+            return Err(Error::step("start", format!("unexpected message {other:?}")));
+        }
+    }
+    identity::install_last_filter(plan)?;
+    Err(program::execute(&plan.args, &plan.env))
+}

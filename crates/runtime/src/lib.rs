@@ -1,0 +1,25 @@
+//! The OCI runtime: from a specification (`config.json`) and a root file system to a running process.
+//!
+//! It knows bundles, not images or engines. What it does to a process, in which order and why, is the table in this
+//! crate's `README.md`; the order is the security core of casemate.
+//!
+//! A container is made by [`create`], which returns when its first process stands ready behind the start barrier, and
+//! started by [`Created::start`]. [`exec`] starts another process in it.
+#![forbid(unsafe_code)]
+
+mod create;
+mod error;
+mod exec;
+mod identity;
+mod init;
+mod message;
+mod plan;
+mod program;
+mod rootfs;
+pub mod seccomp;
+mod stdio;
+
+pub use create::{BoxError, CreateRequest, Created, RootFs, create};
+pub use error::{Error, Kind};
+pub use exec::{ExecRequest, exec};
+pub use stdio::Stdio;
