@@ -21,8 +21,11 @@ use crate::socket;
 pub struct Upper<'a> {
     /// Where changes go.
     pub directory: &'a Path,
-    /// An empty directory on the same file system, for the kernel's own use.
+    /// An empty directory beside it, for the kernel's own use.
     pub work: &'a Path,
+    /// Nothing is flushed to disk for it, not even at its end: for what goes with its container. An overlay like that
+    /// can't be made a second time from the same directories.
+    pub volatile: bool,
 }
 
 /// What an overlay is made of.
@@ -32,7 +35,7 @@ pub struct Overlay<'a> {
     pub layers: &'a [PathBuf],
     /// The writable part, if any.
     pub upper: Option<Upper<'a>>,
-    /// A user namespace through whose maps the layers' and the upper's owners are shown.
+    /// A user namespace through whose maps the layers' owners are shown.
     pub idmap: Option<BorrowedFd<'a>>,
     /// Attributes of the mount made.
     pub attributes: Attributes,
@@ -64,25 +67,26 @@ impl Overlay<'_> {
         self.layers.iter().map(|path| self.detached(path)).collect()
     }
 
-    /// The mount through which the upper directory is seen, and the two directories opened through it.
-    fn open_upper(&self) -> Result<Option<(OwnedFd, OwnedFd)>> {
+    /// The upper and the work directory, as they are: they are never idmapped. Overlayfs makes its own entries there with
+    /// the rights of whoever mounts, whose ids an idmapped mount would not have; so what is in the upper directory belongs
+    /// to the ids that the container's are outside.
+    ///
+    /// They are seen through a mount of their own, so that the host's path to them does not show inside. It comes first:
+    /// the others are of no use once it is closed.
+    fn open_upper(&self) -> Result<Option<[OwnedFd; 3]>> {
         let Some(upper) = self.upper else {
             return Ok(None);
         };
-        // Both must be on one mount: their parent is what is cloned.
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let parent = upper.directory.parent().unwrap_or(Path::new("/"));
-        let mount = self.detached(parent)?;
+        let parent = rustix::fs::open(parent, flags, Mode::empty()).call(|| format!("open({parent:?})"))?;
+        let mount = mount::clone_tree(&parent, false)?;
         let open = |path: &Path| -> Result<OwnedFd> {
             let name = path.file_name().ok_or_else(|| Error::new(format!("open({path:?})"), Errno::INVAL))?;
-            rustix::fs::openat(
-                &mount,
-                name,
-                OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC,
-                Mode::empty(),
-            )
-            .call(|| format!("openat({path:?})"))
+            rustix::fs::openat(&mount, name, flags, Mode::empty()).call(|| format!("openat({path:?})"))
         };
-        Ok(Some((open(upper.directory)?, open(upper.work)?)))
+        let (directory, work) = (open(upper.directory)?, open(upper.work)?);
+        Ok(Some([mount, directory, work]))
     }
 
     fn detached(&self, path: &Path) -> Result<OwnedFd> {
@@ -97,7 +101,7 @@ impl Overlay<'_> {
         Ok(tree)
     }
 
-    fn create_from_descriptors(&self, layers: &[OwnedFd], upper: Option<&(OwnedFd, OwnedFd)>) -> Result<OwnedFd> {
+    fn create_from_descriptors(&self, layers: &[OwnedFd], upper: Option<&[OwnedFd; 3]>) -> Result<OwnedFd> {
         let context = mount::open_context("overlay")?;
         let set = |key: &str, fd: &OwnedFd| {
             fsconfig_set_fd(&context, key, fd)
@@ -106,7 +110,7 @@ impl Overlay<'_> {
         for layer in layers {
             set("lowerdir+", layer)?;
         }
-        if let Some((directory, work)) = upper {
+        if let Some([_, directory, work]) = upper {
             set("upperdir", directory)?;
             set("workdir", work)?;
         }
@@ -114,8 +118,8 @@ impl Overlay<'_> {
     }
 
     fn finish(&self, context: &OwnedFd) -> Result<OwnedFd> {
-        // What an overlay holds is gone with its container or can be made again: no fsync of each file (Linux 5.10).
-        if self.upper.is_some() {
+        // Linux 5.10.
+        if self.upper.is_some_and(|upper| upper.volatile) {
             fsconfig_set_flag(context, "volatile")
                 .call(|| mount::explain(context, "fsconfig(overlay, \"volatile\")"))?;
         }
@@ -170,10 +174,9 @@ impl Overlay<'_> {
         let stacked: Vec<String> = layers.iter().map(|fd| fd.as_raw_fd().to_string()).collect();
         set("lowerdir", &stacked.join(":"))?;
         if let Some(upper) = self.upper {
-            let tree = attach(upper.directory.parent().unwrap_or(Path::new("/")))?;
             for (key, path) in [("upperdir", upper.directory), ("workdir", upper.work)] {
-                let name = path.file_name().unwrap_or_default().to_string_lossy();
-                set(key, &format!("{}/{name}", tree.as_raw_fd()))?;
+                let path = path.to_str().ok_or_else(|| Error::new(format!("fsconfig(overlay, {key:?}, {path:?})"), Errno::INVAL))?;
+                set(key, path)?;
             }
         }
         self.finish(&context)

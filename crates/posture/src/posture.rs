@@ -63,6 +63,10 @@ pub struct Posture {
 /// not even its root could listen on port 80. Nobody else is in that namespace.
 pub(crate) const UNPRIVILEGED_PORTS: (&str, &str) = ("net.ipv4.ip_unprivileged_port_start", "0");
 
+/// A second wall behind the filter's: even a system call that it misses makes no user namespace inside, and with it none of
+/// the kernel's code that trusts a namespace's root. Set in the container's own user namespace.
+pub(crate) const NO_NESTED_USER_NAMESPACES: (&str, &str) = ("user.max_user_namespaces", "0");
+
 impl Posture {
     /// What a container gets when nobody asks for anything.
     pub fn hardened() -> Self {
@@ -82,7 +86,10 @@ impl Posture {
             masked_paths: path::MASKED.iter().copied().map(Cow::Borrowed).collect(),
             read_only_paths: path::READ_ONLY.iter().copied().map(Cow::Borrowed).collect(),
             limits: Limits::default(),
-            sysctls: BTreeMap::from([(Cow::Borrowed(UNPRIVILEGED_PORTS.0), Cow::Borrowed(UNPRIVILEGED_PORTS.1))]),
+            sysctls: [UNPRIVILEGED_PORTS, NO_NESTED_USER_NAMESPACES]
+                .into_iter()
+                .map(|(key, value)| (Cow::Borrowed(key), Cow::Borrowed(value)))
+                .collect(),
             group_add: Vec::new(),
             cgroup_parent: None,
         }

@@ -39,6 +39,8 @@ pub fn parse(text: &str, namespaces: &Namespaces) -> Result<(String, String), In
         namespaces.ipc.is_own()
     } else if key.starts_with("net.") {
         namespaces.network.is_own()
+    } else if key == "user.max_user_namespaces" {
+        namespaces.user.is_own()
     } else {
         let refusal = invalid(format!("{key} is a setting of the whole host, not of a namespace"));
         let near = suggest::hint(&key, IPC.iter().copied());

@@ -49,6 +49,7 @@ impl Prepared {
                 MountKind::Bind { .. } => {}
             }
         }
+        set_sysctls(plan, &mounts)?;
         for Tree { mount, name, directory, detached: tree } in trees {
             let position = plan.mounts.iter().position(|plan| plan.index == mount);
             if let Some(parts) = position.and_then(|position| mounts.get_mut(position)) {
@@ -91,7 +92,7 @@ impl RootTree {
     }
 
     /// Attaches all mounts in the order of the specification, then what belongs on them: devices and links of `/dev`,
-    /// kernel parameters, read-only and masked paths.
+    /// read-only and masked paths.
     pub(crate) fn mount_all(&self, plan: &Plan, prepared: Prepared) -> Result<(), Error> {
         for (mount, parts) in plan.mounts.iter().zip(prepared.mounts) {
             self.mount(mount, &parts).map_err(|error| {
@@ -99,7 +100,6 @@ impl RootTree {
             })?;
         }
         self.populate_dev(plan, &prepared.devices)?;
-        set_sysctls(plan)?;
         self.make_read_only(&plan.read_only)?;
         self.mask(&plan.masked)
     }
@@ -298,16 +298,26 @@ impl RootTree {
     }
 }
 
-/// Kernel parameters, through a procfs that is the container's and that nothing is mounted over.
-fn set_sysctls(plan: &Plan) -> Result<(), Error> {
+/// Kernel parameters, through a procfs that is the container's and that nobody else can reach yet: not attached anywhere,
+/// so nothing is mounted over a part of it (CVE-2025-52881).
+fn set_sysctls(plan: &Plan, mounts: &[Vec<Part>]) -> Result<(), Error> {
     if plan.sysctls.is_empty() {
         return Ok(());
     }
-    let proc = mount::new("proc", &[], Attributes::NO_EXEC | Attributes::NO_SUID | Attributes::NO_DEV)
-        .step("linux.sysctl: a procfs to write through")?;
+    let is_proc = |mount: &MountPlan| matches!(&mount.kind, MountKind::New { filesystem, .. } if filesystem == "proc");
+    let position = plan.mounts.iter().position(is_proc);
+    let own;
+    let proc = match position.and_then(|position| mounts[position].first()) {
+        Some(part) => &part.tree,
+        None => {
+            own = mount::new("proc", &[], Attributes::NO_EXEC | Attributes::NO_SUID | Attributes::NO_DEV)
+                .step("linux.sysctl: a procfs to write through")?;
+            &own
+        }
+    };
     for (name, value) in &plan.sysctls {
         let step = format!("linux.sysctl[{name:?}] = {value:?}");
-        let file = path::open_beneath_same_mount(&proc, &Path::new("sys").join(name), OFlags::WRONLY).step(&step)?;
+        let file = path::open_beneath_same_mount(proc, &Path::new("sys").join(name), OFlags::WRONLY).step(&step)?;
         rustix::io::write(&file, value.as_bytes()).step(&step)?;
     }
     Ok(())

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::confinement::{Apparmor, Label, SeccompChoice, SecurityOpt};
 use crate::device::{Device, DeviceRule};
 use crate::mount::{Asked, Mount};
-use crate::posture::UNPRIVILEGED_PORTS;
+use crate::posture::{NO_NESTED_USER_NAMESPACES, UNPRIVILEGED_PORTS};
 use crate::seccomp::{Profile, ProfileError};
 use crate::tmpfs::Tmpfs;
 use crate::{
@@ -277,6 +277,9 @@ impl Options {
         }
         if !posture.namespaces.network.is_own() {
             posture.sysctls.remove(UNPRIVILEGED_PORTS.0);
+        }
+        if !posture.namespaces.user.is_own() || posture.privileged {
+            posture.sysctls.remove(NO_NESTED_USER_NAMESPACES.0);
         }
         for text in &self.sysctl {
             let (key, value) = sysctl::parse(text, &posture.namespaces)?;

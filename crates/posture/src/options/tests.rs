@@ -183,7 +183,7 @@ fn devices_and_the_rest() {
     assert_eq!(asked.limits.shm_size, 128 << 20);
     assert_eq!(asked.limits.oom_score_adj, -5);
     assert_eq!(asked.group_add, [crate::Principal::Id(27), crate::Principal::Name("audio".to_owned())]);
-    assert_eq!(asked.sysctls.len(), 2);
+    assert_eq!(asked.sysctls.len(), 3);
     assert_eq!(asked.cgroup_parent.as_deref(), Some("/batch"));
 
     assert!(message(options! { blkio_weight: some("5") }).contains("10 to 1000"));
@@ -197,7 +197,7 @@ fn devices_and_the_rest() {
 #[test]
 fn a_shared_network_gets_no_settings() {
     let shared = posture(options! { network: some("host") });
-    assert!(shared.sysctls.is_empty());
+    assert_eq!(shared.sysctls.keys().collect::<Vec<_>>(), ["user.max_user_namespaces"]);
     assert!(
         message(options! { network: some("container:a"), sysctl: list(&["net.core.somaxconn=9"]) })
             .contains("not the container's own")
@@ -307,7 +307,7 @@ mod any_text {
                     prop_assert!(device.container.starts_with("/dev/"));
                 }
                 for key in posture.sysctls.keys() {
-                    prop_assert!(key.starts_with("net.") || key.starts_with("kernel.") || key.starts_with("fs.mqueue."));
+                    prop_assert!(key.starts_with("net.") || key.starts_with("kernel.") || key.starts_with("fs.mqueue.") || key == "user.max_user_namespaces");
                 }
                 let json = serde_json::to_string(&posture).unwrap();
                 prop_assert_eq!(serde_json::from_str::<Posture>(&json).unwrap(), posture);

@@ -4,7 +4,7 @@ use super::{Kind, Posture, Relaxation, kinds};
 use crate::limits::Limits;
 use crate::mount::{Mount, MountKind, Propagation, Relabel};
 use crate::path::{self, Sensitivity};
-use crate::posture::UNPRIVILEGED_PORTS;
+use crate::posture::{NO_NESTED_USER_NAMESPACES, UNPRIVILEGED_PORTS};
 use crate::{Apparmor, IpcMode, Label, Namespaces, SeccompChoice, Tmpfs, Ulimit, UserMode};
 
 /// What has been found so far.
@@ -90,9 +90,12 @@ pub(super) fn relaxations(posture: &Posture, state: &[&str]) -> Vec<Relaxation> 
     }
     of_limits(limits, &mut found);
     for (key, value) in sysctls {
-        if (&**key, &**value) != UNPRIVILEGED_PORTS {
+        if ![UNPRIVILEGED_PORTS, NO_NESTED_USER_NAMESPACES].contains(&(&**key, &**value)) {
             found.on(kinds::SYSCTL, format!("{key}={value}"));
         }
+    }
+    if !privileged && namespaces.user.is_own() && !sysctls.contains_key(NO_NESTED_USER_NAMESPACES.0) {
+        found.on(kinds::SYSCTL, format!("{}=unlimited", NO_NESTED_USER_NAMESPACES.0));
     }
     for group in group_add {
         found.on(kinds::GROUP_ADD, group.to_string());

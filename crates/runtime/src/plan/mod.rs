@@ -275,6 +275,7 @@ fn sysctls(linux: &Linux) -> Result<Vec<(PathBuf, String)>, Error> {
                 | "kernel/shmmni"
                 | "kernel/shm_rmid_forced" => (Namespaces::IPC, "IPC"),
                 "kernel/domainname" => (Namespaces::UTS, "UTS"),
+                "user/max_user_namespaces" => (Namespaces::USER, "user"),
                 "kernel/hostname" => return Err(Error::field(&field(), "set hostname instead")),
                 _ => {
                     return Err(Error::field(&field(), "belongs to the host, not to a namespace of the container"));
