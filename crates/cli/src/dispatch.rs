@@ -143,7 +143,7 @@ fn help(context: &mut Context, arguments: &[OsString]) -> Result<u8, Failure> {
     let word = word.to_string_lossy().into_owned();
     let (entry, _) = find(context, &word, &mut rest)?;
     match entry {
-        Some(entry) => output::print(&command(context, entry).render_help().to_string())?,
+        Some(entry) => output::print(&ended(&command(context, entry).render_help().to_string()))?,
         None => output::print(&commands::help::group(&word))?,
     }
     Ok(0)
@@ -158,12 +158,17 @@ fn execute(context: &Context, entry: &'static Entry, preset: &[&str], arguments:
     let matches: ArgMatches = match command.try_get_matches_from_mut(all) {
         Ok(matches) => matches,
         Err(error) if error.kind() == ErrorKind::DisplayHelp => {
-            output::print(&error.render().to_string())?;
+            output::print(&ended(&error.render().to_string()))?;
             return Ok(0);
         }
         Err(error) => return Err(wrong_arguments(entry, &command, &error)),
     };
     (entry.run)(context, &matches)
+}
+
+/// The text with one line break at its end.
+fn ended(text: &str) -> String {
+    format!("{}\n", text.trim_end())
 }
 
 /// Whether this looks like Docker's `--rm=true`, `-i=false`.

@@ -1,9 +1,13 @@
 //! What people who know Docker will type and casemate doesn't have: not in any help, and answered with what to do instead.
 
 /// For a command of Docker's: why it isn't here and what is.
+///
+/// A word that becomes a command of ours is found before this is asked; its line then goes.
 pub(crate) fn command(word: &str) -> Option<&'static str> {
+    // `container cp` is `cp`; `image` has words of its own.
+    let word = word.strip_prefix("container ").unwrap_or(word);
     Some(match word {
-        "pull" | "push" | "login" | "logout" | "search" | "image pull" | "image push" => {
+        "pull" | "push" | "login" | "logout" | "search" | "image pull" | "image push" | "manifest" => {
             "there is no registry client here; bring images with 'casemate load' (docker save, skopeo, OCI archives) or 'casemate import'"
         }
         "build" | "buildx" | "image build" | "builder" => {
@@ -12,15 +16,35 @@ pub(crate) fn command(word: &str) -> Option<&'static str> {
         "compose" | "stack" | "swarm" | "service" | "node" | "secret" | "config" => {
             "casemate runs single containers: start each with 'casemate run'"
         }
-        "network" => {
+        "network" | "port" => {
             "containers have no network but their own loopback; '--network container:NAME' shares one container's with another"
         }
-        "commit" | "container commit" => {
-            "a container's root is read-only by default; make images with 'casemate import --change'"
+        "volume" => "volumes are made when a container names them: 'casemate run -v NAME:PATH'",
+        "commit" | "diff" | "export" => {
+            "a container's root is read-only by default; keep what it writes in a volume, and make images with 'casemate import --change'"
         }
+        "save" | "image save" => {
+            "images lie in an OCI layout ('images' in the data directory), which skopeo and umoci read"
+        }
+        "history" | "image history" => "see 'casemate inspect --format {{json .History}} IMAGE'",
+        "cp" => "use 'casemate exec NAME cat FILE', 'casemate exec -i NAME tee FILE', or mount a directory with -v",
+        "top" => "use 'casemate exec NAME ps', or on the host the processes below {{.State.Pid}} of 'casemate inspect'",
+        "stats" => "the kernel counts in the control group that 'casemate inspect --format {{.CgroupPath}} NAME' names",
+        "events" | "system events" => "ask 'casemate ps -a', 'casemate wait' and 'casemate logs -f'",
+        "pause" | "unpause" => "use 'casemate stop' and 'casemate start'",
+        "rename" => "a container is named when it is made: 'casemate run --name NAME'",
+        "update" => "limits are given when a container is made: see Resources in 'casemate run --help'",
+        "restart" => "use 'casemate stop NAME' and 'casemate start NAME'",
+        "prune" => "use 'casemate ps -aq --filter status=exited' and 'casemate rm'",
+        "image prune" => "use 'casemate images -q --filter dangling=true' and 'casemate rmi'",
+        "system prune" => {
+            "use 'casemate rm' and 'casemate rmi'; 'casemate system check' removes what killed commands left"
+        }
+        "system df" => "'casemate images' has the sizes",
         "daemon" | "dockerd" => "there is no daemon: every command does its own work",
-        "context" => "there is no daemon to connect to: casemate works on this machine",
-        "restart" | "container restart" => "use 'casemate stop NAME' and 'casemate start NAME'",
+        "context" | "plugin" | "trust" => {
+            "casemate works on this machine, alone: there is no daemon to connect to or to extend"
+        }
         _ => return None,
     })
 }
@@ -54,6 +78,8 @@ pub(crate) fn flag(command: &str, flag: &str) -> Option<&'static str> {
             }
             _ => None,
         },
+        "import" if matches!(flag, "-m" | "--message") => Some("write --change 'LABEL description=\"...\"'"),
+        "rmi" if flag == "--no-prune" => Some("images have no hidden parents here; only what nothing uses goes"),
         "load" | "import" | "images" | "rmi" => match flag {
             "--platform" | "--tree" => {
                 Some("one platform per image: the host's is taken from a multi-platform archive")
@@ -113,6 +139,9 @@ fn creation_flag(flag: &str) -> Option<&'static str> {
         "--cpu-count" | "--cpu-percent" | "--io-maxbandwidth" | "--io-maxiops" => {
             "this is for Windows; see --cpus and --device-read-bps"
         }
+        "--blkio-weight-device" => "the weight is for all devices: --blkio-weight; see --device-read-bps for one",
+        "-q" | "--quiet" => "nothing is fetched, so there is no progress to hide",
+        "--use-api-socket" => "an engine's socket in a container is root on the host for whoever finds it",
         "--cpu-rt-period" | "--cpu-rt-runtime" => {
             "real-time scheduling is not given to containers; see --cpus and --cpu-shares"
         }
@@ -136,6 +165,7 @@ mod tests {
         assert!(flag("ps", "--size").is_some());
         assert!(flag("run", "--nonsense").is_none());
         assert!(command("compose").is_some());
+        assert_eq!(command("container cp"), command("cp"));
         assert!(flag("", "-H").is_some());
     }
 }

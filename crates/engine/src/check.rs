@@ -125,7 +125,12 @@ impl Engine {
                 if repair {
                     self.bury(&id)?;
                 }
-                report.add(id.short(), "its supervisor was killed", "its end is recorded, what ran of it is killed", repair);
+                report.add(
+                    id.short(),
+                    "its supervisor was killed",
+                    "its end is recorded, what ran of it is killed",
+                    repair,
+                );
             }
         }
         Ok(())
@@ -137,7 +142,12 @@ impl Engine {
             let Ok(record) = self.record(&id) else { continue };
             let name = &record.identity.name;
             if self.claims().holder_of_name(name)?.as_ref() != Some(&id) {
-                report.add(id.short(), format!("the name '{name}' is not claimed by it"), format!("casemate rm -f {id}"), false);
+                report.add(
+                    id.short(),
+                    format!("the name '{name}' is not claimed by it"),
+                    format!("casemate rm -f {id}"),
+                    false,
+                );
             }
         }
         Ok(())

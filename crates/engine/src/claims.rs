@@ -53,15 +53,15 @@ pub(crate) struct Claims<'a>(pub(crate) &'a Directories);
 struct Lock(#[allow(dead_code, reason = "the open file is the lock")] File);
 
 impl Claims<'_> {
-    fn owner_file(&self, id: &ContainerId) -> PathBuf {
+    fn owner_file(self, id: &ContainerId) -> PathBuf {
         self.0.container(id).join(OWNER_FILE)
     }
 
-    fn record_exists(&self, id: &ContainerId) -> bool {
+    fn record_exists(self, id: &ContainerId) -> bool {
         self.0.container(id).join(crate::record::RECORD_FILE).exists()
     }
 
-    fn lock(&self) -> Result<Lock> {
+    fn lock(self) -> Result<Lock> {
         let path = self.0.claims("lock");
         let file = OpenOptions::new()
             .write(true)
@@ -75,15 +75,18 @@ impl Claims<'_> {
         Ok(Lock(file))
     }
 
-    /// Writes the owner file of a container whose directory was just made.
-    pub(crate) fn write_owner(&self, id: &ContainerId) -> Result<()> {
-        let path = self.owner_file(id);
+    /// Makes a container's directory, with its owner file.
+    pub(crate) fn make_directory(self, id: &ContainerId) -> Result<()> {
+        // Known before the directory is there: one without an owner must not last.
         let owner = serde_json::to_vec(&Owner::this_process(id)?).unwrap_or_default();
+        let directory = self.0.container(id);
+        directories::make_new(&directory).map_err(Error::file("make directory", &directory))?;
+        let path = directory.join(OWNER_FILE);
         directories::write_new(&path, &owner).map_err(Error::file("write", path))
     }
 
     /// Takes a name. `NameTaken` when a container, or a command that is making one, has it.
-    pub(crate) fn take_name(&self, id: &ContainerId, name: &str) -> Result<()> {
+    pub(crate) fn take_name(self, id: &ContainerId, name: &str) -> Result<()> {
         let claim = self.0.claims("names").join(name);
         let owner = self.owner_file(id);
         for _ in 0..8 {
@@ -106,7 +109,7 @@ impl Claims<'_> {
     }
 
     /// Takes a free range of ids, probing from a slot that follows from the container's random id.
-    pub(crate) fn take_range(&self, id: &ContainerId, pool: &Pool) -> Result<IdRange> {
+    pub(crate) fn take_range(self, id: &ContainerId, pool: &Pool) -> Result<IdRange> {
         let owner = self.owner_file(id);
         let directory = self.0.claims("ids");
         for pass in 0..2 {
@@ -127,7 +130,7 @@ impl Claims<'_> {
     }
 
     /// Holds the range of another container as well, so that it stays claimed when that one is removed first.
-    pub(crate) fn share_range(&self, id: &ContainerId, range: IdRange) -> Result<()> {
+    pub(crate) fn share_range(self, id: &ContainerId, range: IdRange) -> Result<()> {
         let _lock = self.lock()?;
         let main = self.0.claims("ids").join(range.claim_name());
         if !main.exists() {
@@ -148,12 +151,12 @@ impl Claims<'_> {
         fs::hard_link(self.owner_file(id), &claim).map_err(Error::file("claim the shared id range", claim))
     }
 
-    fn sharers(&self, range: IdRange) -> PathBuf {
+    fn sharers(self, range: IdRange) -> PathBuf {
         self.0.claims("shared").join(range.claim_name())
     }
 
     /// Lets go of what a container holds: its name and its range. What has become somebody else's is left alone.
-    pub(crate) fn release(&self, id: &ContainerId, name: Option<&str>, range: Option<IdRange>) -> Result<()> {
+    pub(crate) fn release(self, id: &ContainerId, name: Option<&str>, range: Option<IdRange>) -> Result<()> {
         let owner_path = self.owner_file(id);
         let owner = match fs::metadata(&owner_path) {
             Ok(found) => (found.dev(), found.ino()),
@@ -180,7 +183,7 @@ impl Claims<'_> {
     }
 
     /// Frees a range, or hands it to one of those that share it. The lock is held.
-    fn release_main(&self, claim: &Path, range_name: &str) -> Result<()> {
+    fn release_main(self, claim: &Path, range_name: &str) -> Result<()> {
         let directory = self.0.claims("shared").join(range_name);
         let heir = fs::read_dir(&directory).ok().and_then(|mut entries| entries.next()).and_then(Result::ok);
         if let Some(heir) = heir {
@@ -192,17 +195,17 @@ impl Claims<'_> {
     }
 
     /// The container that has a name; `None` when nobody has.
-    pub(crate) fn holder_of_name(&self, name: &str) -> Result<Option<ContainerId>> {
+    pub(crate) fn holder_of_name(self, name: &str) -> Result<Option<ContainerId>> {
         Ok(read_owner(&self.0.claims("names").join(name))?.map(|owner| owner.id))
     }
 
     /// The holder of a claim, or `None` when the claim is stale or gone.
-    fn holder_unless_stale(&self, claim: &Path) -> Result<Option<ContainerId>> {
+    fn holder_unless_stale(self, claim: &Path) -> Result<Option<ContainerId>> {
         Ok(read_owner(claim)?.filter(|owner| self.record_exists(&owner.id) || owner.is_alive()).map(|owner| owner.id))
     }
 
     /// Removes one claim if it is stale. Says whether it did.
-    fn collect_one(&self, claim: &Path) -> Result<bool> {
+    fn collect_one(self, claim: &Path) -> Result<bool> {
         let _lock = self.lock()?;
         // Asked again under the lock: since the first look it may have been collected and taken anew.
         if !claim.exists() || self.holder_unless_stale(claim)?.is_some() {
@@ -216,7 +219,7 @@ impl Claims<'_> {
         Ok(true)
     }
 
-    fn collect_in(&self, directory: &Path) -> Result<Vec<PathBuf>> {
+    fn collect_in(self, directory: &Path) -> Result<Vec<PathBuf>> {
         let mut collected = Vec::new();
         for entry in fs::read_dir(directory).map_err(Error::file("list", directory))? {
             let path = entry.map_err(Error::file("list", directory))?.path();
@@ -228,7 +231,7 @@ impl Claims<'_> {
     }
 
     /// Removes every stale claim and says which.
-    pub(crate) fn collect(&self) -> Result<Vec<PathBuf>> {
+    pub(crate) fn collect(self) -> Result<Vec<PathBuf>> {
         let shared = self.0.claims("shared");
         let mut collected = Vec::new();
         for entry in fs::read_dir(&shared).map_err(Error::file("list", &shared))? {

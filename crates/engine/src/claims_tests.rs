@@ -8,8 +8,11 @@ struct Fixture {
 impl Fixture {
     fn new() -> Self {
         let root = tempfile::tempdir().unwrap();
-        let directories =
-            Directories { data: root.path().join("data"), run: root.path().join("run"), config: root.path().join("etc") };
+        let directories = Directories {
+            data: root.path().join("data"),
+            run: root.path().join("run"),
+            config: root.path().join("etc"),
+        };
         directories.prepare().unwrap();
         Self { _root: root, directories }
     }
@@ -21,8 +24,7 @@ impl Fixture {
     /// A container directory with an owner file of this process.
     fn container(&self) -> ContainerId {
         let id = ContainerId::random().unwrap();
-        directories::make_new(&self.directories.container(&id)).unwrap();
-        self.claims().write_owner(&id).unwrap();
+        self.claims().make_directory(&id).unwrap();
         id
     }
 

@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use casemate_image::{EntryKind, Image};
-use casemate_posture::{IpcMode, Mount, MountKind, NamespaceMode, NetworkMode, Posture, UserMode, user};
+use casemate_posture::{IpcMode, Mount, MountKind, NamespaceMode, NetworkMode, Posture, UserMode};
 
 use crate::config::ContainerConfig;
 use crate::directories;
@@ -13,8 +12,8 @@ use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::id::ContainerId;
 use crate::idrange::{IdRange, Pool};
-use crate::image_config::{self, Merged};
-use crate::passwd::{self, Identified};
+use crate::image_config;
+use crate::imagefacts::Question;
 use crate::record::{self, Identity, MountPoint, RECORD_FILE, RECORD_VERSION, Record};
 use crate::time::Timestamp;
 use crate::{events, init, names, removal, sources, volumes};
@@ -55,6 +54,7 @@ impl Engine {
         // Docker's `create -i` connects the input of whoever attaches at the start, and ends it with them.
         config.stdin_once |= config.open_stdin;
         let made = self.make(config)?;
+        events::append(&self.directories, &["create"], &removal::Leaving::of(&made.record), None);
         Ok(Created {
             id: made.record.identity.id.clone(),
             name: made.record.identity.name.clone(),
@@ -79,10 +79,12 @@ impl Engine {
         let merged = image_config::merge(&config, &image, &hostname)?;
         let anonymous_volumes = name_volumes(&mut asked, &merged.volumes)?;
         policy.decide(&asked.relaxations())?;
-        let host = Host::detect()?;
-        let (posture, shortfalls) = casemate_posture::fit(&asked, &host.facts);
+        let host = Host::detect(&asked)?;
+        let (mut posture, mut shortfalls) = casemate_posture::fit(&asked, &host.facts);
+        shortfalls.extend(host.fit_capabilities(&mut posture));
         let layers = self.images.snapshot_layers(&image)?;
-        let user = self.identify(&image, &merged, &posture)?;
+        let question = Question::new(&posture, &merged.process.user, &merged.process.workdir);
+        let of_image = question.answer(&self.directories, &self.images, &image, &posture)?;
         let record = Record {
             identity: Identity {
                 id,
@@ -98,9 +100,10 @@ impl Engine {
                 auto_remove: config.auto_remove,
             },
             version: RECORD_VERSION,
-            upper: self.needs_upper(&image, &posture, &merged.process.workdir)?,
+            // A read-only root needs a layer of its own only for mount points that the image lacks.
+            upper: !posture.read_only_root || !of_image.complete,
             process: merged.process,
-            user,
+            user: of_image.user,
             hostname,
             domainname: config.domainname.clone().unwrap_or_default(),
             extra_hosts: config.extra_hosts.clone(),
@@ -130,7 +133,7 @@ impl Engine {
     fn commit(&self, mut record: Record, joined: Option<Target>) -> Result<Record> {
         let id = record.identity.id.clone();
         let directory = self.directories.container(&id);
-        directories::make_new(&directory).map_err(Error::file("make directory", &directory))?;
+        self.claims().make_directory(&id)?;
         let result = self.claim(&mut record, joined).and_then(|()| {
             if record.upper {
                 for name in ["upper", "work"] {
@@ -149,10 +152,7 @@ impl Engine {
             record::write(&directory.join(RECORD_FILE), &record, !record.identity.auto_remove)
         });
         match result {
-            Ok(()) => {
-                events::append(&self.directories, "create", &removal::Leaving::of(&record), None);
-                Ok(record)
-            }
+            Ok(()) => Ok(record),
             Err(error) => {
                 // The first error is the one to tell; left-overs are collected by rule.
                 let _ = removal::remove(&self.directories, &removal::Leaving::of(&record));
@@ -164,7 +164,6 @@ impl Engine {
     fn claim(&self, record: &mut Record, joined: Option<Target>) -> Result<()> {
         let claims = self.claims();
         let id = record.identity.id.clone();
-        claims.write_owner(&id)?;
         if record.identity.name.is_empty() {
             record.identity.name = self.claim_random_name(&id)?;
         } else {
@@ -206,15 +205,6 @@ impl Engine {
         Ok(name)
     }
 
-    fn identify(&self, image: &Image, merged: &Merged, posture: &Posture) -> Result<Identified> {
-        let user = user::parse(&merged.process.user)
-            .map_err(|error| Error::invalid("user", merged.process.user.clone(), error.to_string()))?;
-        let file = |path: &str| -> Result<Vec<u8>> {
-            Ok(self.images.read_file(image, path, passwd::LARGEST_FILE as u64)?.unwrap_or_default())
-        };
-        passwd::identify(&user, &posture.group_add, &file("/etc/passwd")?, &file("/etc/group")?)
-    }
-
     /// Resolves the containers whose namespaces are joined to ids. Joining a namespace means joining the user namespace that owns
     /// it, because only there do the container's rights count in it.
     fn join(&self, posture: &mut Posture) -> Result<Option<Target>> {
@@ -222,8 +212,13 @@ impl Engine {
         let mut find = |name: &mut String| -> Result<()> {
             let id = self.find(name)?;
             let record = self.record(&id)?;
-            *name = id.as_str().to_owned();
-            targets.push(Target { id, range: record.id_range, range_claimed: record.range_claimed, ipc: record.posture.namespaces.ipc });
+            id.as_str().clone_into(name);
+            targets.push(Target {
+                id,
+                range: record.id_range,
+                range_claimed: record.range_claimed,
+                ipc: record.posture.namespaces.ipc,
+            });
             Ok(())
         };
         let namespaces = &mut posture.namespaces;
@@ -271,43 +266,6 @@ impl Engine {
             return Ok(None);
         }
         Ok(Some(first))
-    }
-
-    /// Whether the container needs a writable layer: its root is to be written to, or something that must be there to be mounted
-    /// on, or worked in, is missing from the image.
-    fn needs_upper(&self, image: &Image, posture: &Posture, workdir: &str) -> Result<bool> {
-        if !posture.read_only_root {
-            return Ok(true);
-        }
-        let tmpfs = posture.tmpfs.iter().map(|tmpfs| (tmpfs.target.as_str(), true));
-        let mut wanted: Vec<(&str, bool)> = tmpfs.collect();
-        for mount in &posture.mounts {
-            let directory = match &mount.kind {
-                MountKind::Volume { .. } => true,
-                MountKind::Bind { source } => std::path::Path::new(source).is_dir(),
-            };
-            wanted.push((mount.target.as_str(), directory));
-        }
-        let mounted: Vec<&str> = wanted.iter().map(|(path, _)| *path).collect();
-        let beneath_a_mount = |path: &str| {
-            ["/dev", "/proc", "/sys"].iter().chain(&mounted).any(|mount| {
-                let mount = mount.trim_end_matches('/');
-                path.strip_prefix(mount).is_some_and(|rest| rest.starts_with('/'))
-            })
-        };
-        let files = ["/etc/hosts", "/etc/hostname", "/etc/resolv.conf"].map(|path| (path, false));
-        let kernel = ["/dev", "/proc", "/sys"].map(|path| (path, true));
-        for (path, directory) in wanted.iter().copied().chain(files).chain(kernel).chain([(workdir, true)]) {
-            if path == "/" || beneath_a_mount(path) {
-                continue;
-            }
-            let found = self.images.look_up(image, path)?;
-            let fits = found.is_some_and(|entry| (entry.kind == EntryKind::Directory) == directory);
-            if !fits {
-                return Ok(true);
-            }
-        }
-        Ok(false)
     }
 
     /// A new volume begins with what the image has where it is mounted.

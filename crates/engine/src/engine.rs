@@ -137,8 +137,11 @@ impl Engine {
             return Ok(id);
         }
         if id::is_prefix(target) {
-            let mut found: Vec<ContainerId> =
-                self.container_ids()?.into_iter().filter(|id| id.as_str().starts_with(target) && self.exists(id)).collect();
+            let mut found: Vec<ContainerId> = self
+                .container_ids()?
+                .into_iter()
+                .filter(|id| id.as_str().starts_with(target) && self.exists(id))
+                .collect();
             if found.len() > 1 {
                 return Err(Error::Ambiguous {
                     prefix: target.to_owned(),
@@ -220,7 +223,7 @@ impl Engine {
 
     /// What there is, and what the host gives.
     pub fn info(&self) -> Result<Info> {
-        let host = Host::detect()?;
+        let host = Host::detect(&casemate_posture::Posture::hardened())?;
         let containers = self.list(true)?;
         let running = containers.iter().filter(|summary| summary.status == crate::Status::Running).count();
         let (_, shortfalls) = casemate_posture::fit(&casemate_posture::Posture::hardened(), &host.facts);
@@ -241,9 +244,15 @@ impl Engine {
             name: system.nodename().to_string_lossy().into_owned(),
             server_version: env!("CARGO_PKG_VERSION"),
             docker_root_dir: self.directories.data.display().to_string(),
-            security_options: ["name=userns", "name=seccomp,profile=casemate", "name=no-new-privileges", "name=no-capabilities", "name=read-only-root"]
-                .map(str::to_owned)
-                .to_vec(),
+            security_options: [
+                "name=userns",
+                "name=seccomp,profile=casemate",
+                "name=no-new-privileges",
+                "name=no-capabilities",
+                "name=read-only-root",
+            ]
+            .map(str::to_owned)
+            .to_vec(),
             warnings: shortfalls.iter().map(ToString::to_string).collect(),
             allowed_relaxations: self.allowed_relaxations()?,
         })

@@ -150,7 +150,9 @@ pub enum Error {
     #[error(transparent)]
     Image(#[from] casemate_image::Error),
     /// Every range of ids is claimed.
-    #[error("no free range of user ids: all {slots} of {source_of_range} are held by containers; remove some with `casemate rm`")]
+    #[error(
+        "no free range of user ids: all {slots} of {source_of_range} are held by containers; remove some with `casemate rm`"
+    )]
     NoIdRange {
         /// How many there are.
         slots: u32,
@@ -177,9 +179,11 @@ impl Error {
             Self::Refused(_) => ErrorKind::Refused,
             Self::Launch { kind, .. } => *kind,
             Self::Image(error) => image_kind(error),
-            Self::Policy { .. } | Self::File { .. } | Self::Damaged { .. } | Self::Kernel { .. } | Self::NoIdRange { .. } => {
-                ErrorKind::Internal
-            }
+            Self::Policy { .. }
+            | Self::File { .. }
+            | Self::Damaged { .. }
+            | Self::Kernel { .. }
+            | Self::NoIdRange { .. } => ErrorKind::Internal,
         }
     }
 

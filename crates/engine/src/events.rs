@@ -27,24 +27,30 @@ struct Event<'a> {
     exit_code: Option<i32>,
 }
 
-/// Appends one event. A log that can't be written stops nothing: what it tells of has already happened.
-pub(crate) fn append(directories: &Directories, action: &str, container: &Leaving, exit_code: Option<i32>) {
-    let event = Event {
-        time: Timestamp::now(),
-        kind: "container",
-        action,
-        id: container.id.as_str(),
-        name: &container.name,
-        image: &container.image,
-        exit_code,
-    };
-    let Ok(mut line) = serde_json::to_vec(&event) else { return };
-    line.push(b'\n');
+/// Appends events that happened together. A log that can't be written stops nothing: what it tells of has already happened.
+pub(crate) fn append(directories: &Directories, actions: &[&str], container: &Leaving, exit_code: Option<i32>) {
+    let time = Timestamp::now();
+    let mut lines = Vec::new();
+    for action in actions {
+        let event = Event {
+            time,
+            kind: "container",
+            action,
+            id: container.id.as_str(),
+            name: &container.name,
+            image: &container.image,
+            exit_code: exit_code.filter(|_| *action == "die"),
+        };
+        if serde_json::to_writer(&mut lines, &event).is_ok() {
+            lines.push(b'\n');
+        }
+    }
     let path = directories.data.join("events.log");
     let Ok(mut file) = OpenOptions::new().append(true).create(true).mode(0o600).open(&path) else { return };
     // One write of less than a page to a file opened for appending is not interleaved with others.
-    let _ = file.write_all(&line);
-    if file.metadata().is_ok_and(|found| found.len() > LARGEST_LOG) {
+    let _ = file.write_all(&lines);
+    // Looked at now and then is often enough.
+    if time.subsecond_nanos().is_multiple_of(256) && file.metadata().is_ok_and(|found| found.len() > LARGEST_LOG) {
         let _ = std::fs::rename(&path, directories.data.join("events.log.1"));
     }
 }
@@ -57,8 +63,11 @@ mod tests {
     #[test]
     fn events_are_lines_of_json() {
         let root = tempfile::tempdir().unwrap();
-        let directories =
-            Directories { data: root.path().to_path_buf(), run: root.path().join("run"), config: root.path().join("etc") };
+        let directories = Directories {
+            data: root.path().to_path_buf(),
+            run: root.path().join("run"),
+            config: root.path().join("etc"),
+        };
         let leaving = Leaving {
             id: ContainerId::random().unwrap(),
             name: "web".to_owned(),
@@ -66,11 +75,11 @@ mod tests {
             range: None,
             volumes: Vec::new(),
         };
-        append(&directories, "start", &leaving, None);
-        append(&directories, "die", &leaving, Some(137));
+        append(&directories, &["create", "start"], &leaving, None);
+        append(&directories, &["die"], &leaving, Some(137));
         let text = std::fs::read_to_string(root.path().join("events.log")).unwrap();
         let last: serde_json::Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
-        assert_eq!(text.lines().count(), 2);
+        assert_eq!(text.lines().count(), 3);
         assert_eq!(last["action"], "die");
         assert_eq!(last["exitCode"], 137);
     }

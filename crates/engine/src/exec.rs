@@ -49,7 +49,7 @@ impl Engine {
         }
         // Held until the new process stands in the container: the number can't be given to another process meanwhile.
         let _pidfd = live.open_process().ok_or_else(|| not_now("execute in", &id, "it has just ended"))?;
-        let user = self.exec_user(&record, config, live.pid)?;
+        let user = exec_user(&record, config, live.pid)?;
         let process = exec_process(&record, config, &user)?;
         let spec = bundle::specification_for_exec(&record, crate::host::kernel_version(), process.clone())?;
         if config.detach {
@@ -58,20 +58,20 @@ impl Engine {
         let (pid, child) = start(&id, live.pid, &spec, &process, config)?;
         Ok(Exec { pid, session: Some(Session::from_child(child)?) })
     }
+}
 
-    /// The container's own user, or one that is looked up in its files as they are now.
-    fn exec_user(&self, record: &Record, config: &ExecConfig, pid: u32) -> Result<Identified> {
-        let Some(name) = config.user.as_deref().filter(|name| !name.is_empty()) else { return Ok(record.user.clone()) };
-        let parsed = user::parse(name).map_err(|error| Error::invalid("user", name, error.to_string()))?;
-        let path = format!("/proc/{pid}/root");
-        let root = rustix::fs::open(&path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-            .map_err(|errno| Error::errno("open the container's root", Path::new(&path), errno))?;
-        // Written by the container: resolved in its root, regular files of bearable size only.
-        let file = |path: &str| {
-            casemate_kernel::path::read_in_root(&root, Path::new(path), passwd::LARGEST_FILE).unwrap_or_default()
-        };
-        passwd::identify(&parsed, &record.posture.group_add, &file("/etc/passwd"), &file("/etc/group"))
-    }
+/// The container's own user, or one that is looked up in its files as they are now.
+fn exec_user(record: &Record, config: &ExecConfig, pid: u32) -> Result<Identified> {
+    let Some(name) = config.user.as_deref().filter(|name| !name.is_empty()) else { return Ok(record.user.clone()) };
+    let parsed = user::parse(name).map_err(|error| Error::invalid("user", name, error.to_string()))?;
+    let path = format!("/proc/{pid}/root");
+    let root = rustix::fs::open(&path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(|errno| Error::errno("open the container's root", Path::new(&path), errno))?;
+    // Written by the container: resolved in its root, regular files of bearable size only.
+    let file = |path: &str| {
+        casemate_kernel::path::read_in_root(&root, Path::new(path), passwd::LARGEST_FILE).unwrap_or_default()
+    };
+    passwd::identify(&parsed, &record.posture.group_add, &file("/etc/passwd"), &file("/etc/group"))
 }
 
 fn exec_process(record: &Record, config: &ExecConfig, user: &Identified) -> Result<Process> {

@@ -130,7 +130,7 @@ impl Session {
     ///
     /// # Errors
     /// A descriptor that can't be read from or written to (a closed pipe among them). The process runs on.
-    pub fn forward(&mut self, forward: Forward<'_>, on_signal: &mut dyn FnMut(&mut Self, u8)) -> Result<Outcome> {
+    pub fn forward(&mut self, forward: &Forward<'_>, on_signal: &mut dyn FnMut(&mut Self, u8)) -> Result<Outcome> {
         let mut keys = Keys { sequence: forward.detach_keys, matched: 0 };
         let mut input = forward.input;
         let mut pending = Pending::default();
@@ -148,7 +148,8 @@ impl Session {
                 && let Some(descriptor) = input
             {
                 match rustix::io::read(descriptor, &mut buffer[..]) {
-                    Ok(0) => {
+                    // A terminal that hung up is an end like any other.
+                    Ok(0) | Err(Errno::IO) => {
                         self.end_input()?;
                         input = None;
                     }
@@ -161,16 +162,11 @@ impl Session {
                         }
                     }
                     Err(Errno::AGAIN | Errno::INTR) => {}
-                    // A terminal that hung up is an end like any other.
-                    Err(Errno::IO) => {
-                        self.end_input()?;
-                        input = None;
-                    }
                     Err(errno) => return Err(Error::kernel("read standard input")(errno.into())),
                 }
             }
             pending.send(self)?;
-            if let Some(outcome) = self.drain(&forward)? {
+            if let Some(outcome) = self.drain(forward)? {
                 return Ok(outcome);
             }
         }
@@ -179,7 +175,7 @@ impl Session {
     /// Waits for this session to end, hearing nothing but that.
     pub fn wait_end(&mut self) -> Result<Outcome> {
         let silent = Forward { input: None, output: None, error: None, signals: None, detach_keys: &[] };
-        self.forward(silent, &mut |_, _| {})
+        self.forward(&silent, &mut |_, _| {})
     }
 
     /// Waits until something can be done, at most `milliseconds`; false when nothing could.

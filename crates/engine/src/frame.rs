@@ -29,10 +29,16 @@ const EXITED: u8 = 20;
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Request<'a> {
     /// The first message on a connection made through the socket file: what it wants to hear. Without it only the end is told.
-    Subscribe { output: bool, input: bool },
+    Subscribe {
+        output: bool,
+        input: bool,
+    },
     Stdin(&'a [u8]),
     StdinEnd,
-    Resize { columns: u16, rows: u16 },
+    Resize {
+        columns: u16,
+        rows: u16,
+    },
     /// It leaves on purpose: the container's input stays open.
     Detach,
 }
@@ -100,7 +106,8 @@ impl<'a> Reply<'a> {
             }
             Self::Failed { kind, text } => {
                 out.extend([FAILED, kind.to_wire()]);
-                let end = text.floor_char_boundary(LARGEST_CONTENT - 1);
+                let end =
+                    (0..=text.len().min(LARGEST_CONTENT - 1)).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
                 out.extend(text.as_bytes().get(..end).unwrap_or_default());
             }
             Self::Exited { code, oom_killed } => {

@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use casemate_kernel::cgroup::{Controller, Layout, Version};
-use casemate_posture::{Controllers, HostFacts};
+use casemate_posture::mount::Relabel;
+use casemate_posture::{CapabilitySet, Controllers, HostFacts, Limits, Posture, Shortfall};
 
 use crate::error::{Error, Result};
 
@@ -12,11 +13,13 @@ use crate::error::{Error, Result};
 pub(crate) struct Host {
     pub(crate) facts: HostFacts,
     layout: Option<Layout>,
+    /// What this process may do itself.
+    capabilities: CapabilitySet,
 }
 
 impl Host {
-    /// Looks. Costs a few system calls and reads no file where the kernel's version answers.
-    pub(crate) fn detect() -> Result<Self> {
+    /// Looks at what this posture asks of a host; what it does not ask for is not looked at and counts as there.
+    pub(crate) fn detect(posture: &Posture) -> Result<Self> {
         // Without any control groups the runtime refuses; until then it is a host without controllers.
         let layout = Layout::detect().ok();
         let kernel = kernel_version();
@@ -27,21 +30,41 @@ impl Host {
         let can_raise_limits = capabilities.effective.contains(rustix::thread::CapabilitySet::SYS_RESOURCE);
         let facts = HostFacts {
             kernel,
-            memory: u64::try_from(system.totalram).unwrap_or(u64::MAX).saturating_mul(u64::from(system.mem_unit.max(1))),
+            memory: system.totalram.saturating_mul(u64::from(system.mem_unit.max(1))),
             cpus: rustix::thread::sched_getaffinity(None).map_or(1, |set| set.count().max(1)),
             nofile_hard: limit.maximum.unwrap_or(u64::MAX),
             can_raise_limits,
             oom_score_adj: if can_raise_limits { -1000 } else { own_oom_score() },
-            controllers: layout.as_ref().map(controllers).unwrap_or_default(),
-            user_namespaces: Path::new("/proc/self/ns/user").exists(),
+            controllers: layout.as_ref().map(|layout| controllers(layout, &posture.limits)).unwrap_or_default(),
+            // Linux 3.8; a host that forbids them answers when one is made.
+            user_namespaces: true,
             time_namespaces: kernel >= (5, 6),
             idmapped_layers: kernel >= (5, 19),
             idmapped_binds: kernel >= (5, 12),
             // Linux 3.5; what a kernel without it answers is told by the runtime.
             seccomp: true,
-            selinux: Path::new("/sys/fs/selinux/enforce").exists(),
+            selinux: posture.mounts.iter().any(|mount| mount.relabel != Relabel::No)
+                && Path::new("/sys/fs/selinux/enforce").exists(),
         };
-        Ok(Self { facts, layout })
+        Ok(Self { facts, layout, capabilities: CapabilitySet::from_bits_truncate(capabilities.permitted.bits()) })
+    }
+
+    /// A container with the host's own ids can't be given a capability that the engine lacks; in a user namespace of its own all
+    /// exist anew.
+    pub(crate) fn fit_capabilities(&self, posture: &mut Posture) -> Option<Shortfall> {
+        if !posture.namespaces.user.is_host() {
+            return None;
+        }
+        let missing = posture.capabilities.difference(self.capabilities);
+        if missing.is_empty() {
+            return None;
+        }
+        posture.capabilities = posture.capabilities.difference(missing);
+        let names: Vec<&str> = missing.iter().map(casemate_posture::Capability::name).collect();
+        Some(Shortfall {
+            name: "capabilities".to_owned(),
+            words: format!("not granted are {}: the engine does not have them itself on this host", names.join(", ")),
+        })
     }
 
     /// `1`, `2` or `hybrid`, as `info` shows it.
@@ -70,10 +93,14 @@ fn own_oom_score() -> i16 {
     std::fs::read_to_string("/proc/self/oom_score_adj").ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0)
 }
 
-fn controllers(layout: &Layout) -> Controllers {
+fn controllers(layout: &Layout, limits: &Limits) -> Controllers {
     let on_v2 = layout.version() == Version::V2;
     let v1_file = |path: &str| Path::new(path).exists();
-    let io = layout.has(Controller::Blkio);
+    let throttles =
+        [&limits.device_read_bps, &limits.device_write_bps, &limits.device_read_iops, &limits.device_write_iops];
+    let io_asked = limits.blkio_weight.is_some() || throttles.iter().any(|list| !list.is_empty());
+    let io = !io_asked || layout.has(Controller::Blkio);
+    let cpuset_asked = limits.cpuset_cpus.is_some() || limits.cpuset_mems.is_some();
     Controllers {
         memory: layout.has(Controller::Memory),
         swap: if on_v2 {
@@ -83,12 +110,13 @@ fn controllers(layout: &Layout) -> Controllers {
         },
         pids: layout.has(Controller::Pids),
         cpu: layout.has(Controller::Cpu),
-        cpuset: layout.has(Controller::Cpuset),
+        cpuset: !cpuset_asked || layout.has(Controller::Cpuset),
         io,
-        io_weight: io
-            && (on_v2
-                || v1_file("/sys/fs/cgroup/blkio/blkio.weight")
-                || v1_file("/sys/fs/cgroup/blkio/blkio.bfq.weight")),
+        io_weight: limits.blkio_weight.is_none()
+            || io
+                && (on_v2
+                    || v1_file("/sys/fs/cgroup/blkio/blkio.weight")
+                    || v1_file("/sys/fs/cgroup/blkio/blkio.bfq.weight")),
         devices: on_v2 || layout.has(Controller::Devices),
     }
 }
@@ -99,7 +127,9 @@ mod tests {
 
     #[test]
     fn releases_of_all_distributions() {
-        for (release, version) in [("6.18.44-fc-v595", (6, 18)), ("5.15.0-91-generic", (5, 15)), ("6.1.0-13-amd64", (6, 1)), ("7.0", (7, 0))] {
+        for (release, version) in
+            [("6.18.44-fc-v595", (6, 18)), ("5.15.0-91-generic", (5, 15)), ("6.1.0-13-amd64", (6, 1)), ("7.0", (7, 0))]
+        {
             assert_eq!(parse_version(release), Some(version), "{release}");
         }
         assert_eq!(parse_version("linux"), None);
@@ -107,7 +137,7 @@ mod tests {
 
     #[test]
     fn this_host_has_memory_and_processors() {
-        let host = Host::detect().unwrap();
+        let host = Host::detect(&Posture::hardened()).unwrap();
         assert!(host.facts.memory > 64 << 20);
         assert!(host.facts.cpus > 0);
         assert!(host.facts.kernel >= (4, 0));

@@ -70,7 +70,8 @@ impl Pool {
                 };
             }
         }
-        let excluded = uids.iter().chain(gids).map(|line| (line.start, line.start.saturating_add(line.count))).collect();
+        let excluded =
+            uids.iter().chain(gids).map(|line| (line.start, line.start.saturating_add(line.count))).collect();
         Self { uid: POOL_START, gid: POOL_START, slots: POOL_SLOTS, excluded, source: "the default pool" }
     }
 
@@ -115,7 +116,9 @@ impl IdRange {
                     Error::invalid(
                         "--userns-remap",
                         remap,
-                        format!("{file} gives '{name}' no range of {RANGE_SIZE} ids; add a line such as {name}:100000:65536"),
+                        format!(
+                            "{file} gives '{name}' no range of {RANGE_SIZE} ids; add a line such as {name}:100000:65536"
+                        ),
                     )
                 })
         };
@@ -162,7 +165,9 @@ mod tests {
         let pool = pool("", "");
         let all: Vec<_> = pool.ranges_from(0).collect();
         assert_eq!(all.len(), 4093);
-        assert!(all.iter().all(|range| range.uid % RANGE_SIZE == 0 && range.uid >= 0x7000_0000 && range.uid < 0x7FFD_0000));
+        assert!(
+            all.iter().all(|range| range.uid % RANGE_SIZE == 0 && range.uid >= 0x7000_0000 && range.uid < 0x7FFD_0000)
+        );
         assert_eq!(all[0].claim_name(), "70000000");
     }
 

@@ -46,10 +46,11 @@ pub(crate) fn merge(config: &ContainerConfig, image: &Image, hostname: &str) -> 
     let mut labels: BTreeMap<String, String> =
         of_image.labels().iter().flatten().map(|(key, value)| (key.clone(), value.clone())).collect();
     labels.extend(config.labels.clone());
-    let stop_signal = match config.stop_signal.as_deref().or(of_image.stop_signal().as_deref()).filter(|name| !name.is_empty()) {
-        Some(name) => Signal::parse(name)?,
-        None => Signal::TERM,
-    };
+    let stop_signal =
+        match config.stop_signal.as_deref().or(of_image.stop_signal().as_deref()).filter(|name| !name.is_empty()) {
+            Some(name) => Signal::parse(name)?,
+            None => Signal::TERM,
+        };
     let mut volumes: Vec<String> = of_image.volumes().iter().flatten().cloned().collect();
     volumes.sort();
     Ok(Merged {
@@ -85,7 +86,11 @@ fn command_line(
         None => (image_entrypoint, config.command.clone()),
     };
     if entrypoint.is_empty() && command.is_empty() {
-        return Err(Error::invalid("command", "", format!("the image {} names none: write one after the image", config.image)));
+        return Err(Error::invalid(
+            "command",
+            "",
+            format!("the image {} names none: write one after the image", config.image),
+        ));
     }
     for part in entrypoint.iter().chain(&command) {
         if part.contains('\0') {

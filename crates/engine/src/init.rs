@@ -2,11 +2,10 @@
 //!
 //! It is casemate itself under another name, bound read-only from the image store.
 
-use std::ffi::{CString, OsStr, OsString};
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::ErrorKind;
 use std::os::fd::OwnedFd;
-use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::Command;
@@ -24,6 +23,9 @@ pub(crate) const TARGET: &str = "/dev/casemate-init";
 /// The name by which the program knows that it is the init.
 pub const INIT_NAME: &str = "casemate-init";
 
+/// The first argument by which the program knows that it is the init's child; the init's own is `--`.
+const UNBLOCK: &str = "--unblock";
+
 const SIGCHLD: u8 = 17;
 
 /// The program's path on the host: a copy that no container can be given to write to.
@@ -36,22 +38,21 @@ pub(crate) fn program(images: &Store) -> Result<PathBuf> {
 }
 
 /// The init's `main`: runs the command after `--`, and returns the exit code that the container ends with.
-pub fn main(args: impl Iterator<Item = OsString>) -> u8 {
-    let command: Vec<CString> = args
-        .skip_while(|arg| arg != "--")
-        .skip(1)
-        .filter_map(|arg| CString::new(arg.into_vec()).ok())
-        .collect();
-    let Some(program) = command.first() else { return 127 };
+pub fn main(mut args: impl Iterator<Item = OsString>) -> u8 {
+    if args.next().is_some_and(|first| first == UNBLOCK) {
+        return become_command(&args.collect::<Vec<_>>());
+    }
+    let command: Vec<OsString> = args.collect();
+    if command.is_empty() {
+        return 127;
+    }
     // Everything that can be caught and means something for the command. Blocked before the fork, so that none is lost.
-    let forwarded: Vec<u8> = (1..=64).filter(|signal| !matches!(signal, 8 | 9 | 11 | 4 | 5 | 6 | 7 | 19 | 31 | 32 | 33)).collect();
+    let forwarded: Vec<u8> =
+        (1..=64).filter(|signal| !matches!(signal, 8 | 9 | 11 | 4 | 5 | 6 | 7 | 19 | 31 | 32 | 33)).collect();
     let Ok(signals) = process::signal_fd(&forwarded) else { return 125 };
-    let (program, arguments) = (OsStr::from_bytes(program.as_bytes()), command.get(1..).unwrap_or_default());
-    // A group of its own: a Ctrl-C goes to the command, not here too. The library unblocks all signals for it.
-    let spawned = Command::new(program)
-        .args(arguments.iter().map(|argument| OsStr::from_bytes(argument.as_bytes())))
-        .process_group(0)
-        .spawn();
+    // What is blocked stays blocked over an exec, and the library does not undo it: this program does, once more, as the child.
+    // A group of its own: a Ctrl-C goes to the command, not here too.
+    let spawned = Command::new(TARGET).arg(UNBLOCK).args(&command).process_group(0).spawn();
     match spawned {
         Ok(child) => {
             let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) else { return 125 };
@@ -62,10 +63,21 @@ pub fn main(args: impl Iterator<Item = OsString>) -> u8 {
             look_after(pid, &signals)
         }
         Err(error) => {
-            eprintln!("{INIT_NAME}: {}: {error}", program.to_string_lossy().escape_debug());
-            if error.kind() == ErrorKind::NotFound { 127 } else { 126 }
+            eprintln!("{INIT_NAME}: {TARGET}: {error}");
+            125
         }
     }
+}
+
+/// In the child: lets all signals through again and becomes the command. Returns the exit code when it can't.
+fn become_command(command: &[OsString]) -> u8 {
+    let Some((program, arguments)) = command.split_first() else { return 127 };
+    if process::reset_signals().is_err() {
+        return 125;
+    }
+    let error = Command::new(program).args(arguments).exec();
+    eprintln!("{INIT_NAME}: {}: {error}", program.to_string_lossy().escape_debug());
+    if error.kind() == ErrorKind::NotFound { 127 } else { 126 }
 }
 
 /// Until the command has ended: passes signals on, reaps orphans.

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use casemate_posture::{IpcMode, MountKind, NamespaceMode, NetworkMode, Posture, Relaxation, SeccompChoice, Shortfall, UserMode};
+use casemate_posture::{
+    IpcMode, MountKind, NamespaceMode, NetworkMode, Posture, Relaxation, SeccompChoice, Shortfall, UserMode,
+};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -235,46 +237,10 @@ fn host_config(record: &Record) -> Value {
     // Docker prints an empty mode for what is private, except for these.
     let empty_when_private = |mode: &NamespaceMode| if mode.is_own() { String::new() } else { named(mode) };
     let capabilities: Vec<&str> = posture.capabilities.iter().map(casemate_posture::Capability::name).collect();
-    let binds: Vec<String> = posture
-        .mounts
-        .iter()
-        .map(|mount| {
-            let source = match &mount.kind {
-                MountKind::Bind { source } => source.as_str(),
-                MountKind::Volume { name } => name.as_deref().unwrap_or_default(),
-            };
-            format!("{source}:{}:{}", mount.target, if mount.read_only { "ro" } else { "rw" })
-        })
-        .collect();
     let tmpfs: BTreeMap<&str, String> =
         posture.tmpfs.iter().map(|tmpfs| (tmpfs.target.as_str(), tmpfs.options().join(","))).collect();
-    let mut security: Vec<String> = Vec::new();
-    if posture.no_new_privileges {
-        security.push("no-new-privileges".to_owned());
-    }
-    match &posture.seccomp {
-        SeccompChoice::Default => security.push("seccomp=casemate-default".to_owned()),
-        SeccompChoice::Unconfined => security.push("seccomp=unconfined".to_owned()),
-        SeccompChoice::Custom { path, .. } => security.push(format!("seccomp={path}")),
-    }
-    let devices: Vec<Value> = posture
-        .devices
-        .iter()
-        .map(|device| {
-            json!({
-                "PathOnHost": device.host,
-                "PathInContainer": device.container,
-                "CgroupPermissions": device.permissions.to_string(),
-            })
-        })
-        .collect();
-    let ulimits: Vec<Value> = limits
-        .ulimits
-        .iter()
-        .map(|(resource, limit)| json!({ "Name": resource.name(), "Soft": signed(limit.soft), "Hard": signed(limit.hard) }))
-        .collect();
     json!({
-        "Binds": binds,
+        "Binds": binds(posture),
         "LogConfig": { "Type": record.log.driver.name(), "Config": record.log.options() },
         "NetworkMode": network(posture),
         "RestartPolicy": { "Name": "no", "MaximumRetryCount": 0 },
@@ -292,11 +258,11 @@ fn host_config(record: &Record) -> Value {
         "UsernsMode": user,
         "Privileged": posture.privileged,
         "ReadonlyRootfs": posture.read_only_root,
-        "SecurityOpt": security,
+        "SecurityOpt": security(posture),
         "Tmpfs": tmpfs,
         "ShmSize": limits.shm_size,
         "Sysctls": posture.sysctls,
-        "Devices": devices,
+        "Devices": devices(posture),
         "DeviceCgroupRules": posture.device_rules.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "MaskedPaths": posture.masked_paths,
         "ReadonlyPaths": posture.read_only_paths,
@@ -314,11 +280,61 @@ fn host_config(record: &Record) -> Value {
         "PidsLimit": limits.pids.map_or(-1, signed),
         "OomKillDisable": limits.oom_kill_disable,
         "OomScoreAdj": limits.oom_score_adj,
-        "Ulimits": ulimits,
+        "Ulimits": ulimits(posture),
         "Init": record.init,
         "Runtime": "casemate",
         "Isolation": "namespace",
     })
+}
+
+fn devices(posture: &Posture) -> Vec<Value> {
+    posture
+        .devices
+        .iter()
+        .map(|device| {
+            json!({
+                "PathOnHost": device.host,
+                "PathInContainer": device.container,
+                "CgroupPermissions": device.permissions.to_string(),
+            })
+        })
+        .collect()
+}
+
+fn ulimits(posture: &Posture) -> Vec<Value> {
+    posture
+        .limits
+        .ulimits
+        .iter()
+        .map(|(resource, limit)| json!({ "Name": resource.name(), "Soft": signed(limit.soft), "Hard": signed(limit.hard) }))
+        .collect()
+}
+
+fn binds(posture: &Posture) -> Vec<String> {
+    posture
+        .mounts
+        .iter()
+        .map(|mount| {
+            let source = match &mount.kind {
+                MountKind::Bind { source } => source.as_str(),
+                MountKind::Volume { name } => name.as_deref().unwrap_or_default(),
+            };
+            format!("{source}:{}:{}", mount.target, if mount.read_only { "ro" } else { "rw" })
+        })
+        .collect()
+}
+
+fn security(posture: &Posture) -> Vec<String> {
+    let mut security: Vec<String> = Vec::new();
+    if posture.no_new_privileges {
+        security.push("no-new-privileges".to_owned());
+    }
+    match &posture.seccomp {
+        SeccompChoice::Default => security.push("seccomp=casemate-default".to_owned()),
+        SeccompChoice::Unconfined => security.push("seccomp=unconfined".to_owned()),
+        SeccompChoice::Custom { path, .. } => security.push(format!("seccomp={path}")),
+    }
+    security
 }
 
 /// Docker writes "no limit" as -1.

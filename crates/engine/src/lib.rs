@@ -13,7 +13,7 @@
 //! config.auto_remove = true;
 //! let mut run = engine.run(config, true)?;
 //! if let Some(session) = run.session.as_mut() {
-//!     let outcome = session.forward(Forward::standard(false), &mut |_, _| {})?;
+//!     let outcome = session.forward(&Forward::standard(false), &mut |_, _| {})?;
 //!     println!("{outcome:?}");
 //! }
 //! # Ok(())
@@ -40,6 +40,7 @@ mod host;
 mod id;
 mod idrange;
 mod image_config;
+mod imagefacts;
 mod init;
 mod inspect;
 mod launch;
@@ -47,13 +48,13 @@ mod lifecycle;
 mod list;
 mod log;
 mod logs;
-mod sources;
 mod names;
 mod passwd;
 mod record;
 mod removal;
 mod session;
 mod signal;
+mod sources;
 mod supervision;
 mod supervisor;
 mod time;
@@ -61,6 +62,7 @@ mod volumes;
 
 pub use check::{CheckReport, Finding};
 pub use config::{ContainerConfig, ExecConfig, LogConfig, LogDriver};
+pub use create::Created;
 pub use directories::Directories;
 pub use engine::{Engine, Info};
 pub use error::{Error, ErrorKind, Result};
@@ -70,7 +72,6 @@ pub use id::ContainerId;
 pub use idrange::IdRange;
 pub use init::{INIT_NAME, main as init_main};
 pub use inspect::Inspect;
-pub use create::Created;
 pub use lifecycle::Started;
 pub use list::{Status, Summary};
 pub use log::{LogEntry, LogOptions, Stream};

@@ -38,6 +38,17 @@ pub struct Started {
     pub tty: bool,
 }
 
+/// How the starting command is connected, and whether the container was made just before.
+#[derive(Clone, Copy)]
+struct Connection {
+    attach: bool,
+    input: bool,
+    new: bool,
+}
+
+/// How long a container directory may be without its owner's file: whoever lives needs microseconds for that.
+const UNSIGNED: Duration = Duration::from_secs(2);
+
 /// How long the end of a supervisor that was told to end is waited for.
 const KILL_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -55,7 +66,7 @@ impl Engine {
         let id = made.record.identity.id.clone();
         let supervision = Supervision::acquire(&self.directories, &id)?
             .ok_or_else(|| not_now("start", &id, "another command started it already"))?;
-        self.launch(made, supervision, attach, attach)
+        self.launch(made, supervision, Connection { attach, input: attach, new: true })
     }
 
     /// Starts a container that does not run. One that runs is left alone, and attached to when that is asked for.
@@ -75,10 +86,10 @@ impl Engine {
                 tty: record.process.tty,
             });
         };
-        if let Some(left) = supervision.left_behind()? {
-            self.record_abandoned(&id, &left)?;
+        if supervision.was_abandoned() {
+            self.record_abandoned(&id, supervision.left_behind()?.as_ref())?;
+            supervision.clear()?;
         }
-        supervision.clear()?;
         let record = match self.record(&id) {
             Ok(record) => record,
             Err(error) => {
@@ -88,14 +99,16 @@ impl Engine {
         };
         let layers = self.layers_of(&record)?;
         let tty = record.process.tty;
-        let mut started = self.launch(Made { record, layers }, supervision, attach, input)?;
+        let mut started =
+            self.launch(Made { record, layers }, supervision, Connection { attach, input, new: false })?;
         started.warnings = Vec::new();
         started.tty = tty;
         Ok(started)
     }
 
     /// Forks the supervisor, and waits until it says that the container runs, or why not.
-    fn launch(&self, made: Made, supervision: Supervision, attach: bool, input: bool) -> Result<Started> {
+    fn launch(&self, made: Made, supervision: Supervision, connection: Connection) -> Result<Started> {
+        let Connection { attach, input, new } = connection;
         let warnings = made.warnings();
         let Made { record, layers } = made;
         let init = if record.init { Some(init::program(&self.images)?) } else { None };
@@ -108,8 +121,16 @@ impl Engine {
         detach::fork_detached(vec![lock, theirs], order, supervisor::run)
             .map_err(|error| Error::kernel("fork the supervisor")(error.into()))?;
         let mut session = Session::from_socket(ours, None);
-        let pid = wait_for_start(&mut session)?;
-        events::append(&self.directories, "start", &leaving, None);
+        let pid = match wait_for_start(&mut session) {
+            Ok(pid) => pid,
+            Err(error) => {
+                if new {
+                    events::append(&self.directories, &["create"], &leaving, None);
+                }
+                return Err(error);
+            }
+        };
+        events::append(&self.directories, if new { &["create", "start"] } else { &["start"] }, &leaving, None);
         // A container that has ended by now needs no signals.
         session.set_target(process::pidfd_open(pid).ok());
         Ok(Started { id: leaving.id, name, warnings, session: attach.then_some(session), tty })
@@ -182,7 +203,7 @@ impl Engine {
         let Some(pidfd) = live.open_process() else { return Ok(()) };
         let asked = signal.or_else(|| Signal::from_number(record.stop_signal)).unwrap_or(Signal::TERM);
         send(&pidfd, asked)?;
-        events::append(&self.directories, "stop", &Leaving::of(&record), None);
+        events::append(&self.directories, &["stop"], &Leaving::of(&record), None);
         if self.await_end(&id, &pidfd, timeout.unwrap_or(record.stop_timeout))? {
             return Ok(());
         }
@@ -190,7 +211,11 @@ impl Engine {
         if self.await_end(&id, &pidfd, KILL_PATIENCE)? {
             return Ok(());
         }
-        Err(not_now("stop", &id, "its process does not end although it was killed; the kernel holds it (an I/O that hangs?)"))
+        Err(not_now(
+            "stop",
+            &id,
+            "its process does not end although it was killed; the kernel holds it (an I/O that hangs?)",
+        ))
     }
 
     /// Waits until the container has ended and its supervisor has recorded it; false when `timeout` is over first.
@@ -219,12 +244,19 @@ impl Engine {
         let id = self.find(target)?;
         loop {
             let Some(mut session) = self.connect(&id, false, false)? else {
-                return match self.summary(&id)? {
-                    Some(summary) if summary.status == crate::Status::Created => self.await_start(&id),
-                    Some(summary) => Ok(summary.exit_code.unwrap_or(0)),
+                match self.summary(&id)? {
+                    Some(summary) if summary.status == crate::Status::Created => return self.await_start(&id),
+                    Some(summary) if summary.status == crate::Status::Exited => {
+                        return Ok(summary.exit_code.unwrap_or(0));
+                    }
+                    // It ends right now: its supervisor does not listen any more, and has not written down how it ended.
+                    Some(_) => std::thread::sleep(Duration::from_millis(2)),
                     // Removed with its end, between two looks: what it ended with is nowhere any more.
-                    None => Err(Error::NotFound { what: "container", name: target.to_owned(), suggestion: None }),
-                };
+                    None => {
+                        return Err(Error::NotFound { what: "container", name: target.to_owned(), suggestion: None });
+                    }
+                }
+                continue;
             };
             match session.wait_end()? {
                 Outcome::Exited { code, .. } => return Ok(code),
@@ -244,8 +276,8 @@ impl Engine {
                 return Ok(code);
             }
             match self.summary(id)? {
-                Some(summary) if summary.status == crate::Status::Created => {}
-                Some(summary) => return Ok(summary.exit_code.unwrap_or(0)),
+                Some(summary) if summary.status == crate::Status::Exited => return Ok(summary.exit_code.unwrap_or(0)),
+                Some(_) => {}
                 None => {
                     return Err(Error::NotFound { what: "container", name: id.short().to_owned(), suggestion: None });
                 }
@@ -283,15 +315,15 @@ impl Engine {
                 }
             }
         };
-        if let Some(left) = supervision.left_behind()? {
-            kill_remnants(&left);
+        if supervision.was_abandoned() {
+            self.kill_remnants(&id, supervision.left_behind()?.as_ref());
         }
         let result = self.leaving(&id, target).and_then(|mut leaving| {
             if !volumes {
                 leaving.volumes.clear();
             }
             removal::remove(&self.directories, &leaving)?;
-            events::append(&self.directories, "destroy", &leaving, None);
+            events::append(&self.directories, &["destroy"], &leaving, None);
             Ok(())
         });
         supervision.remove()?;
@@ -332,14 +364,14 @@ impl Engine {
     pub(crate) fn bury(&self, id: &ContainerId) -> Result<()> {
         // Somebody else is at it.
         let Some(supervision) = Supervision::try_acquire(&self.directories, id)? else { return Ok(()) };
-        if let Some(left) = supervision.left_behind()? {
-            self.record_abandoned(id, &left)?;
-        }
+        self.record_abandoned(id, supervision.left_behind()?.as_ref())?;
         supervision.remove()
     }
 
-    fn record_abandoned(&self, id: &ContainerId, left: &Live) -> Result<()> {
-        kill_remnants(left);
+    /// Without a state it never came to run; all that can be left is its control group, and the process at the barrier.
+    fn record_abandoned(&self, id: &ContainerId, left: Option<&Live>) -> Result<()> {
+        self.kill_remnants(id, left);
+        let Some(left) = left else { return Ok(()) };
         let directory = self.directories.container(id);
         if left.identity.auto_remove {
             let record = self.record(id);
@@ -361,6 +393,21 @@ impl Engine {
         record::write(&directory.join(EXIT_FILE), &end, false)
     }
 
+    fn kill_remnants(&self, id: &ContainerId, left: Option<&Live>) {
+        let path = match left {
+            Some(left) => left.cgroup.clone(),
+            None => {
+                self.record(id).map_or_else(|_| format!("/casemate/{id}"), |record| crate::bundle::cgroup_path(&record))
+            }
+        };
+        let Ok(layout) = casemate_kernel::cgroup::Layout::detect() else { return };
+        if let Ok(cgroup) = casemate_kernel::cgroup::Cgroup::open(&layout, &path) {
+            // What resists is found again by `system check`.
+            let _ = cgroup.kill();
+            let _ = cgroup.remove();
+        }
+    }
+
     /// Removes a container directory without a record, if nobody is making it any more.
     pub(crate) fn collect_unrecorded(&self, id: &ContainerId) -> Result<()> {
         let directory = self.directories.container(id);
@@ -370,13 +417,13 @@ impl Engine {
         let owner = crate::claims::read_owner(&directory.join(crate::claims::OWNER_FILE))?;
         let abandoned = match owner {
             Some(owner) => !owner.is_alive(),
-            // Killed before it could say who it is; a living one needs microseconds for that.
+            // Killed before it could say who it is.
             None => directory
                 .metadata()
                 .and_then(|found| found.modified())
                 .ok()
                 .and_then(|made| made.elapsed().ok())
-                .is_some_and(|age| age > Duration::from_secs(60)),
+                .is_some_and(|age| age > UNSIGNED),
         };
         if abandoned {
             crate::directories::remove_tree(&directory).map_err(Error::file("remove", directory))?;
@@ -406,15 +453,6 @@ pub(crate) fn wait_for_start(session: &mut Session) -> Result<u32> {
                 session.wait_readable(60_000)?;
             }
         }
-    }
-}
-
-fn kill_remnants(left: &Live) {
-    let Ok(layout) = casemate_kernel::cgroup::Layout::detect() else { return };
-    if let Ok(cgroup) = casemate_kernel::cgroup::Cgroup::open(&layout, &left.cgroup) {
-        // What resists is found again by `system check`.
-        let _ = cgroup.kill();
-        let _ = cgroup.remove();
     }
 }
 

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::engine::Engine;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::id::ContainerId;
 use crate::record::{self, EXIT_FILE, Ended, Identity, RECORD_FILE, RecordHead};
 use crate::supervision::Liveness;
@@ -67,6 +67,23 @@ impl Summary {
         }
     }
 
+    fn damaged(id: ContainerId, error: &Error) -> Self {
+        let identity = Identity {
+            name: format!("damaged-{}", id.short()),
+            id,
+            image: String::new(),
+            image_id: String::new(),
+            command: Vec::new(),
+            created: Timestamp::from_unix(0, 0),
+            labels: std::collections::BTreeMap::new(),
+            mounts: Vec::new(),
+            networks: Vec::new(),
+            posture: String::new(),
+            auto_remove: false,
+        };
+        Self { error: error.to_string(), ..Self::of_stopped(identity, None) }
+    }
+
     pub(crate) fn of_stopped(identity: Identity, ended: Option<Ended>) -> Self {
         match ended {
             Some(ended) => Self {
@@ -101,15 +118,19 @@ impl Engine {
         let ids = if all { self.container_ids()? } else { self.run_ids()? };
         let mut list = Vec::with_capacity(ids.len());
         for id in ids {
-            match self.summary(&id)? {
-                Some(summary) if all || summary.status == Status::Running => list.push(summary),
-                Some(_) => {}
+            match self.summary(&id) {
+                Ok(Some(summary)) if all || summary.status == Status::Running => list.push(summary),
                 // A directory without a record: somebody is making or removing it, or was killed doing so.
-                None if all => self.collect_unrecorded(&id)?,
-                None => {}
+                Ok(None) if all => self.collect_unrecorded(&id)?,
+                Ok(_) => {}
+                // One record that can't be read must not hide the others.
+                Err(Error::Damaged { path, why }) => list.push(Summary::damaged(id, &Error::Damaged { path, why })),
+                Err(error) => return Err(error),
             }
         }
-        list.sort_by(|a, b| b.identity.created.cmp(&a.identity.created).then_with(|| a.identity.id.cmp(&b.identity.id)));
+        list.sort_by(|a, b| {
+            b.identity.created.cmp(&a.identity.created).then_with(|| a.identity.id.cmp(&b.identity.id))
+        });
         Ok(list)
     }
 
@@ -128,7 +149,7 @@ impl Engine {
     /// One container by name, id or the beginning of its id.
     pub fn look_up(&self, target: &str) -> Result<Summary> {
         let id = self.find(target)?;
-        self.summary(&id)?.ok_or_else(|| crate::Error::NotFound {
+        self.summary(&id)?.ok_or_else(|| Error::NotFound {
             what: "container",
             name: target.to_owned(),
             suggestion: None,

@@ -5,12 +5,12 @@ use std::ops::ControlFlow;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::inotify;
 
+use crate::LogDriver;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::log::{self, LogEntry, LogOptions};
 use crate::session::{Event, Session};
 use crate::supervision::Liveness;
-use crate::LogDriver;
 
 impl Engine {
     /// Gives the entries of a container's log to `sink`, oldest first, until that breaks. With `follow` it goes on until the
@@ -27,7 +27,11 @@ impl Engine {
         let id = self.find(target)?;
         let record = self.record(&id)?;
         if record.log.driver == LogDriver::None {
-            return Err(Error::invalid("log driver", "none", "keeps nothing to read; create the container with json-file"));
+            return Err(Error::invalid(
+                "log driver",
+                "none",
+                "keeps nothing to read; create the container with json-file",
+            ));
         }
         let directory = self.directories.container(&id);
         let mut follower = if options.follow {
@@ -62,8 +66,7 @@ struct Follower {
 impl Follower {
     fn new(session: Session, directory: &std::path::Path) -> Result<Self> {
         let fail = |errno| Error::errno("watch", directory, errno);
-        let watch =
-            inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK).map_err(fail)?;
+        let watch = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK).map_err(fail)?;
         let what = inotify::WatchFlags::MODIFY | inotify::WatchFlags::CREATE | inotify::WatchFlags::MOVED_TO;
         inotify::add_watch(&watch, directory, what).map_err(fail)?;
         Ok(Self { session, watch, ended: false, first: true })

@@ -2,13 +2,15 @@
 
 use std::fs;
 use std::io;
+use std::path::Path;
 
-use crate::claims::Claims;
+use crate::claims::{Claims, OWNER_FILE};
 use crate::directories::{self, Directories};
 use crate::error::{Error, Result};
 use crate::id::ContainerId;
 use crate::idrange::IdRange;
-use crate::record::{RECORD_FILE, Record};
+use crate::record::{RECORD_FILE, Record, STATE_FILE};
+use crate::session::SOCKET;
 use crate::volumes;
 
 /// What the record becomes when the removal has begun: from then on the container does not exist, whatever happens.
@@ -49,5 +51,23 @@ pub(crate) fn remove(directories: &Directories, leaving: &Leaving) -> Result<()>
     for volume in &leaving.volumes {
         volumes::remove(directories, volume)?;
     }
-    directories::remove_tree(&directory).map_err(Error::file("remove", directory))
+    remove_known(&directory, &[REMOVING_FILE, OWNER_FILE]).map_err(Error::file("remove", directory))
+}
+
+/// Removes a run directory.
+pub(crate) fn remove_run(run: &Path) -> io::Result<()> {
+    remove_known(run, &[STATE_FILE, SOCKET, "hostname"])
+}
+
+/// Removes a directory with the files that it surely has; where there is more, that too. A short-lived container's directory
+/// goes without being read.
+fn remove_known(directory: &Path, files: &[&str]) -> io::Result<()> {
+    for file in files {
+        directories::remove_file(&directory.join(file))?;
+    }
+    match fs::remove_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(_) => directories::remove_tree(directory),
+        Ok(()) => Ok(()),
+    }
 }

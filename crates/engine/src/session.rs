@@ -81,7 +81,12 @@ impl Session {
     }
 
     /// Connects to the supervisor that listens in a run directory. `None` when nobody listens (any more).
-    pub(crate) fn connect(run_directory: &Path, output: bool, input: bool, target: Option<OwnedFd>) -> Result<Option<Self>> {
+    pub(crate) fn connect(
+        run_directory: &Path,
+        output: bool,
+        input: bool,
+        target: Option<OwnedFd>,
+    ) -> Result<Option<Self>> {
         let directory = match File::open(run_directory) {
             Ok(directory) => directory,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -253,14 +258,17 @@ impl Child {
     /// Output first, the end last: what the process wrote before it ended is in the pipes by then.
     fn receive(&mut self, buffer: &mut [u8], sink: &mut dyn FnMut(Event<'_>) -> Result<()>) -> Result<bool> {
         // Asked before the pipes are read, so that nothing can be written between an empty pipe and the end.
-        let ended = process::try_wait(&self.pidfd).map_err(|error| Error::kernel("wait for the process")(error.into()))?;
+        let ended =
+            process::try_wait(&self.pidfd).map_err(|error| Error::kernel("wait for the process")(error.into()))?;
         let mut heard = false;
         // A descendant may hold the pipes and go on writing after the end: what a pipe can hold, and a bit, is enough.
         for _ in 0..64 {
             let mut heard_now = false;
-            for (stream, end) in
-                [(Stream::Stdout, &mut self.output), (Stream::Stderr, &mut self.error), (Stream::Stdout, &mut self.console)]
-            {
+            for (stream, end) in [
+                (Stream::Stdout, &mut self.output),
+                (Stream::Stderr, &mut self.error),
+                (Stream::Stdout, &mut self.console),
+            ] {
                 let Some(descriptor) = end.as_ref() else { continue };
                 match rustix::io::read(descriptor, &mut *buffer) {
                     // EIO: the other side of a terminal is closed.

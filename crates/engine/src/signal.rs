@@ -41,11 +41,8 @@ impl Signal {
             return Ok(Self(u8::try_from(index + 1).unwrap_or(0)));
         }
         let realtime = |offset: &str, base: u8, up: bool| -> Option<Self> {
-            let offset: u8 = if offset.is_empty() {
-                0
-            } else {
-                offset.strip_prefix(if up { '+' } else { '-' })?.parse().ok()?
-            };
+            let offset: u8 =
+                if offset.is_empty() { 0 } else { offset.strip_prefix(if up { '+' } else { '-' })?.parse().ok()? };
             let number = if up { base.checked_add(offset)? } else { base.checked_sub(offset)? };
             (REALTIME_MIN..=REALTIME_MAX).contains(&number).then_some(Self(number))
         };
@@ -59,8 +56,10 @@ impl Signal {
                 .or_else(|| bare.strip_prefix("RTMAX").and_then(|offset| realtime(offset, REALTIME_MAX, false))),
         };
         found.ok_or_else(|| {
-            let hint = casemate_posture::suggest::nearest(bare, NAMES)
-                .map_or_else(|| "known are 1 to 64, names such as SIGTERM, and RTMIN+n".to_owned(), |name| format!("did you mean SIG{name}?"));
+            let hint = casemate_posture::suggest::nearest(bare, NAMES).map_or_else(
+                || "known are 1 to 64, names such as SIGTERM, and RTMIN+n".to_owned(),
+                |name| format!("did you mean SIG{name}?"),
+            );
             Error::invalid("signal", text, hint)
         })
     }
@@ -87,8 +86,17 @@ mod tests {
     #[test]
     fn names_and_numbers_in_every_form() {
         for (text, number) in [
-            ("9", 9), ("kill", 9), ("SIGKILL", 9), ("SigTerm", 15), ("SYS", 31), ("WINCH", 28), ("RTMIN", 34),
-            ("SIGRTMIN+3", 37), ("RTMAX-1", 63), ("64", 64), ("HUP", 1),
+            ("9", 9),
+            ("kill", 9),
+            ("SIGKILL", 9),
+            ("SigTerm", 15),
+            ("SYS", 31),
+            ("WINCH", 28),
+            ("RTMIN", 34),
+            ("SIGRTMIN+3", 37),
+            ("RTMAX-1", 63),
+            ("64", 64),
+            ("HUP", 1),
         ] {
             assert_eq!(Signal::parse(text).unwrap().number(), number, "{text}");
         }

@@ -1,5 +1,6 @@
 //! Where mounts come from: paths of the host that were looked at once, and are opened so that they can't be exchanged.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -7,7 +8,7 @@ use std::path::{Path, PathBuf};
 use casemate_posture::{MountKind, Posture};
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 
-use crate::bundle::{Sources, Source};
+use crate::bundle::{Source, Sources};
 use crate::directories::{self, Directories};
 use crate::error::{Error, Result};
 use crate::id::ContainerId;
@@ -44,13 +45,17 @@ fn canonical(what: &'static str, path: &str) -> Result<String> {
     let found = fs::canonicalize(path).map_err(|error| {
         let why = match error.kind() {
             std::io::ErrorKind::NotFound => {
-                "does not exist on the host; casemate makes no directories there (Docker would, as root): make it first".to_owned()
+                "does not exist on the host; casemate makes no directories there (Docker would, as root): make it first"
+                    .to_owned()
             }
             _ => error.to_string(),
         };
         Error::invalid(what, path, why)
     })?;
-    found.into_os_string().into_string().map_err(|_| Error::invalid(what, path, "is, with its links resolved, not UTF-8"))
+    found
+        .into_os_string()
+        .into_string()
+        .map_err(|_| Error::invalid(what, path, "is, with its links resolved, not UTF-8"))
 }
 
 /// What was opened for a start; the descriptors must stay open until the runtime has made its mounts.
@@ -98,8 +103,11 @@ impl Opened {
             errno => Error::errno("open the mount's source", path, errno),
         })?;
         let stat = rustix::fs::fstat(&fd).map_err(|errno| Error::errno("look at", path, errno))?;
-        let source =
-            Source { path: PathBuf::from(format!("/proc/self/fd/{}", fd.as_raw_fd())), uid: stat.st_uid, gid: stat.st_gid };
+        let source = Source {
+            path: PathBuf::from(format!("/proc/self/fd/{}", fd.as_raw_fd())),
+            uid: stat.st_uid,
+            gid: stat.st_gid,
+        };
         self.descriptors.push(fd);
         Ok(source)
     }
@@ -151,7 +159,8 @@ fn host_file(path: &str) -> String {
 fn hosts(record: &Record, base: &str) -> String {
     let mut text = base.to_owned();
     for (name, address) in &record.extra_hosts {
-        text.push_str(&format!("{address}\t{name}\n"));
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "{address}\t{name}");
     }
     text
 }
@@ -160,7 +169,11 @@ fn resolv(record: &Record, base: &str) -> String {
     if record.dns.is_empty() {
         return base.to_owned();
     }
-    record.dns.iter().map(|server| format!("nameserver {server}\n")).collect()
+    let mut text = String::new();
+    for server in &record.dns {
+        let _ = writeln!(text, "nameserver {server}");
+    }
+    text
 }
 
 /// The directories around it are root's alone; inside, everybody may read it.

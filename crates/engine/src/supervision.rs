@@ -23,6 +23,8 @@ use crate::record::{self, Live, STATE_FILE};
 pub(crate) struct Supervision {
     directory: File,
     path: PathBuf,
+    /// Whether the directory was there before: nobody held it, so whoever made it is gone.
+    existed: bool,
 }
 
 /// What is known of a container's life from its run directory.
@@ -46,12 +48,11 @@ impl Supervision {
     pub(crate) fn try_acquire(directories: &Directories, id: &ContainerId) -> Result<Option<Self>> {
         let path = directories.run_of(id);
         loop {
-            match directories::make_new(&path) {
-                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                    return Err(Error::file("make directory", path)(error));
-                }
-                _ => {}
-            }
+            let existed = match directories::make_new(&path) {
+                Ok(()) => false,
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => true,
+                Err(error) => return Err(Error::file("make directory", path)(error)),
+            };
             let directory = match File::open(&path) {
                 Ok(directory) => directory,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
@@ -64,7 +65,7 @@ impl Supervision {
             }
             // The directory may have been removed, and made anew, between open and lock.
             if is_still(&directory, &path)? {
-                return Ok(Some(Self { directory, path }));
+                return Ok(Some(Self { directory, path, existed }));
             }
         }
     }
@@ -93,6 +94,11 @@ impl Supervision {
     /// The descriptor that carries the lock; a supervisor keeps it open.
     pub(crate) fn into_file(self) -> File {
         self.directory
+    }
+
+    /// Whether an earlier run left something behind.
+    pub(crate) fn was_abandoned(&self) -> bool {
+        self.existed
     }
 
     /// Reads the state that a supervisor left behind.
@@ -150,8 +156,11 @@ mod tests {
 
     fn fixture() -> (tempfile::TempDir, Directories, ContainerId) {
         let root = tempfile::tempdir().unwrap();
-        let directories =
-            Directories { data: root.path().join("data"), run: root.path().join("run"), config: root.path().join("etc") };
+        let directories = Directories {
+            data: root.path().join("data"),
+            run: root.path().join("run"),
+            config: root.path().join("etc"),
+        };
         directories.prepare().unwrap();
         (root, directories, ContainerId::random().unwrap())
     }

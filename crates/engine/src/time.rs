@@ -76,8 +76,7 @@ impl Timestamp {
         if !(1..=12).contains(&month) || day < 1 || day > days_in_month(year, month) {
             return None;
         }
-        let (seconds, nanos, offset) =
-            if rest.is_empty() { (0, 0, 0) } else { parse_clock(rest)? };
+        let (seconds, nanos, offset) = if rest.is_empty() { (0, 0, 0) } else { parse_clock(rest)? };
         let total = days_from_civil(year, month, day) * SECONDS_PER_DAY + seconds - offset;
         Some(Self::from_unix(total, nanos))
     }
@@ -201,8 +200,7 @@ fn civil_from_days(days: i64) -> (i64, i64, i64) {
     let days = days + 719_468;
     let era = days.div_euclid(146_097);
     let day_of_era = days.rem_euclid(146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * shifted + 2) / 5 + 1;
@@ -245,7 +243,15 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused() {
-        for text in ["", "yesterday", "2026-13-01", "2026-02-30", "2026-11-22T25:00:00Z", "2026-11-22T12:00:00+25:00", "é-01-01"] {
+        for text in [
+            "",
+            "yesterday",
+            "2026-13-01",
+            "2026-02-30",
+            "2026-11-22T25:00:00Z",
+            "2026-11-22T12:00:00+25:00",
+            "é-01-01",
+        ] {
             assert_eq!(Timestamp::parse(text), None, "{text}");
         }
     }

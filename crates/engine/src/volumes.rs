@@ -55,8 +55,12 @@ pub(crate) fn create(directories: &Directories, name: &str, fill: impl FnOnce(&P
 
 /// Puts what an image has at `target` into a new volume, with its owners and modes; nothing when it has no directory there.
 pub(crate) fn fill(layers: &[PathBuf], target: &str, data: &Path) -> Result<()> {
-    let overlay =
-        Overlay { layers, upper: None, idmap: None, attributes: Attributes::READ_ONLY | Attributes::NO_SUID | Attributes::NO_DEV };
+    let overlay = Overlay {
+        layers,
+        upper: None,
+        idmap: None,
+        attributes: Attributes::READ_ONLY | Attributes::NO_SUID | Attributes::NO_DEV,
+    };
     let failed = |error: casemate_kernel::Error| Error::file("copy the image's content to", data)(error.into());
     let root = overlay.mount().map_err(failed)?;
     // In the root: a link in the image leads nowhere else (CVE-2022-23648).
@@ -83,8 +87,11 @@ mod tests {
     #[test]
     fn a_volume_is_made_once_filled_once_and_kept() {
         let root = tempfile::tempdir().unwrap();
-        let directories =
-            Directories { data: root.path().join("data"), run: root.path().join("run"), config: root.path().join("etc") };
+        let directories = Directories {
+            data: root.path().join("data"),
+            run: root.path().join("run"),
+            config: root.path().join("etc"),
+        };
         directories.prepare().unwrap();
         create(&directories, "db", |data| {
             fs::write(data.join("seed"), "image").unwrap();
@@ -105,8 +112,11 @@ mod tests {
     #[test]
     fn a_volume_that_cannot_be_filled_is_not_there() {
         let root = tempfile::tempdir().unwrap();
-        let directories =
-            Directories { data: root.path().join("data"), run: root.path().join("run"), config: root.path().join("etc") };
+        let directories = Directories {
+            data: root.path().join("data"),
+            run: root.path().join("run"),
+            config: root.path().join("etc"),
+        };
         directories.prepare().unwrap();
         let full = |_: &Path| Err(Error::invalid("volume", "db", "disk full"));
         assert!(create(&directories, "db", full).is_err());

@@ -33,10 +33,15 @@ fn main() -> Result<(), Failure> {
     for round in 0..rounds {
         std::fs::remove_dir_all(Path::new(&scratch).join(format!("unpacked-{round}")))?;
     }
-    let (alone, whole) = (median(alone), median(whole));
-    println!("decompression alone {alone:?} ({:.0} MB/s)", speed(bytes, alone));
-    println!("unpacking           {whole:?} ({:.0} MB/s)", speed(bytes, whole));
-    println!("ratio               {:.2}", alone.as_secs_f64() / whole.as_secs_f64());
+    // The best round says what the program can do, the median what a noisy machine lets it do.
+    for (which, alone, whole) in [("best", best(&alone), best(&whole)), ("median", median(alone), median(whole))] {
+        println!(
+            "{which:6}  decompression alone {alone:?} ({:.0} MB/s), unpacking {whole:?} ({:.0} MB/s), ratio {:.2}",
+            speed(bytes, alone),
+            speed(bytes, whole),
+            alone.as_secs_f64() / whole.as_secs_f64()
+        );
+    }
     Ok(())
 }
 
@@ -55,6 +60,10 @@ fn decompress(layer: &str) -> Result<u64, Failure> {
             count => total += count as u64,
         }
     }
+}
+
+fn best(times: &[Duration]) -> Duration {
+    times.iter().min().copied().unwrap_or_default()
 }
 
 fn median(mut times: Vec<Duration>) -> Duration {

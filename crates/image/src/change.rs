@@ -8,9 +8,8 @@ use oci_spec::image::Config;
 use crate::config::{check_path, check_port, check_signal, check_text, check_user};
 use crate::suggest::closest;
 
-const INSTRUCTIONS: [&str; 9] = [
-    "CMD", "ENTRYPOINT", "ENV", "EXPOSE", "LABEL", "STOPSIGNAL", "USER", "VOLUME", "WORKDIR",
-];
+const INSTRUCTIONS: [&str; 9] =
+    ["CMD", "ENTRYPOINT", "ENV", "EXPOSE", "LABEL", "STOPSIGNAL", "USER", "VOLUME", "WORKDIR"];
 
 /// One change to an image's configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,10 +51,7 @@ impl Change {
     /// # Errors
     /// [`InvalidChange`] says what is wrong and what could be meant.
     pub fn parse(input: &str) -> Result<Self, InvalidChange> {
-        parse(input).map_err(|reason| InvalidChange {
-            input: input.chars().take(120).collect(),
-            reason,
-        })
+        parse(input).map_err(|reason| InvalidChange { input: input.chars().take(120).collect(), reason })
     }
 
     /// Applies the change.
@@ -65,9 +61,8 @@ impl Change {
                 config.set_cmd(Some(words.clone()));
             }
             Self::Entrypoint(words) => {
+                // Docker's drops the arguments that came from a base image, and an import has none: those here were asked for.
                 config.set_entrypoint(Some(words.clone()));
-                // As in a Dockerfile: a new entry point makes older default arguments meaningless; a later CMD sets them again.
-                config.set_cmd(None);
             }
             Self::Env(pairs) => {
                 let mut env = config.env().clone().unwrap_or_default();
@@ -82,7 +77,7 @@ impl Change {
                 config.set_env(Some(env));
             }
             Self::Expose(ports) => {
-                let all = extended(config.exposed_ports(), ports);
+                let all = extended(config.exposed_ports().as_ref(), ports);
                 config.set_exposed_ports(Some(all));
             }
             Self::Label(pairs) => {
@@ -97,7 +92,7 @@ impl Change {
                 config.set_user(Some(user.clone()));
             }
             Self::Volume(paths) => {
-                let all = extended(config.volumes(), paths);
+                let all = extended(config.volumes().as_ref(), paths);
                 config.set_volumes(Some(all));
             }
             Self::WorkingDir(path) => {
@@ -115,8 +110,8 @@ impl FromStr for Change {
     }
 }
 
-fn extended(present: &Option<Vec<String>>, more: &[String]) -> Vec<String> {
-    let mut all = present.clone().unwrap_or_default();
+fn extended(present: Option<&Vec<String>>, more: &[String]) -> Vec<String> {
+    let mut all = present.cloned().unwrap_or_default();
     all.extend_from_slice(more);
     all.sort_unstable();
     all.dedup();
@@ -170,18 +165,14 @@ fn parse(input: &str) -> Result<Change, String> {
 }
 
 fn canonical_port(port: &str) -> String {
-    if port.contains('/') {
-        port.to_ascii_lowercase()
-    } else {
-        format!("{port}/tcp")
-    }
+    if port.contains('/') { port.to_ascii_lowercase() } else { format!("{port}/tcp") }
 }
 
 /// A JSON array of strings, or a line for the image's shell.
 fn command(value: &str) -> Result<Vec<String>, String> {
     if value.starts_with('[') {
-        let list: Vec<String> = serde_json::from_str(value)
-            .map_err(|error| format!("it is not a JSON list of strings: {error}"))?;
+        let list: Vec<String> =
+            serde_json::from_str(value).map_err(|error| format!("it is not a JSON list of strings: {error}"))?;
         list.iter().try_for_each(|word| check_text("argument", word))?;
         return Ok(list);
     }
@@ -248,8 +239,8 @@ mod tests {
         let mut config = Config::default();
         for change in [
             r#"CMD ["old"]"#,
-            r#"ENTRYPOINT ["/bin/app", "-v"]"#,
             "cmd echo hello",
+            r#"ENTRYPOINT ["/bin/app", "-v"]"#,
             "ENV A=1 B=\"two words\" C='x y'",
             "ENV A=3",
             "ENV D one two",
@@ -266,10 +257,7 @@ mod tests {
         }
         assert_eq!(config.entrypoint(), &Some(owned(&["/bin/app", "-v"])));
         assert_eq!(config.cmd(), &Some(owned(&["/bin/sh", "-c", "echo hello"])));
-        assert_eq!(
-            config.env(),
-            &Some(owned(&["A=3", "B=two words", "C=x y", "D=one two"]))
-        );
+        assert_eq!(config.env(), &Some(owned(&["A=3", "B=two words", "C=x y", "D=one two"])));
         assert_eq!(config.user().as_deref(), Some("nobody:nogroup"));
         assert_eq!(config.working_dir().as_deref(), Some("/srv"));
         assert_eq!(config.exposed_ports(), &Some(owned(&["53/udp", "80/tcp"])));
@@ -281,8 +269,22 @@ mod tests {
     #[test]
     fn what_is_wrong_is_refused() {
         for wrong in [
-            "", "CMD", "FROM x", "ENV", "ENV A", "ENV =x", "ENV A=\"x", "WORKDIR srv", "USER a b:c:d", "EXPOSE x",
-            "VOLUME ../x", r#"CMD ["a", 1]"#, "CMD [", "STOPSIGNAL a b", "CMD a\0b", "ENV A=x\\",
+            "",
+            "CMD",
+            "FROM x",
+            "ENV",
+            "ENV A",
+            "ENV =x",
+            "ENV A=\"x",
+            "WORKDIR srv",
+            "USER a b:c:d",
+            "EXPOSE x",
+            "VOLUME ../x",
+            r#"CMD ["a", 1]"#,
+            "CMD [",
+            "STOPSIGNAL a b",
+            "CMD a\0b",
+            "ENV A=x\\",
         ] {
             assert!(Change::parse(wrong).is_err(), "{wrong:?} was accepted");
         }

@@ -91,15 +91,12 @@ impl Decoder {
             )
         })?;
         let consumed = Arc::new(AtomicU64::new(0));
-        let source = Counted {
-            source: io::Cursor::new(start).chain(source),
-            count: Arc::clone(&consumed),
-        };
+        let source = Counted { source: io::Cursor::new(start).chain(source), count: Arc::clone(&consumed) };
         let stream: Box<dyn Read + Send> = match compression {
             Compression::Plain => Box::new(source),
-            Compression::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(
-                BufReader::with_capacity(INPUT_BUFFER, source),
-            )),
+            Compression::Gzip => {
+                Box::new(flate2::bufread::MultiGzDecoder::new(BufReader::with_capacity(INPUT_BUFFER, source)))
+            }
             Compression::Zstd => {
                 let source = BufReader::with_capacity(INPUT_BUFFER, source);
                 let mut decoder = zstd::stream::read::Decoder::with_buffer(source)?;
@@ -107,13 +104,7 @@ impl Decoder {
                 Box::new(decoder)
             }
         };
-        Ok(Self {
-            stream,
-            compression,
-            consumed,
-            produced: 0,
-            limits,
-        })
+        Ok(Self { stream, compression, consumed, produced: 0, limits })
     }
 
     pub(crate) fn compression(&self) -> Compression {
@@ -126,14 +117,8 @@ impl Decoder {
             return bomb(format!("it unpacks to more than {} bytes", self.limits.bytes));
         }
         let allowed = self.consumed.load(Ordering::Relaxed).saturating_mul(self.limits.ratio);
-        if self.compression != Compression::Plain
-            && self.produced > self.limits.ratio_from
-            && self.produced > allowed
-        {
-            return bomb(format!(
-                "it is a decompression bomb: it grows more than {} times",
-                self.limits.ratio
-            ));
+        if self.compression != Compression::Plain && self.produced > self.limits.ratio_from && self.produced > allowed {
+            return bomb(format!("it is a decompression bomb: it grows more than {} times", self.limits.ratio));
         }
         Ok(())
     }

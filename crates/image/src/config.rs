@@ -16,28 +16,20 @@ const MAX_PATH: usize = 4095;
 /// # Errors
 /// [`InvalidDocument`] when it is too large, malformed, not for Linux, or holds what no container may be given: NUL bytes, a user
 /// with control characters, a working directory or volume that is not an absolute path without `..`, ….
-pub fn parse_configuration(
-    bytes: &[u8],
-) -> Result<(ImageConfiguration, Vec<DiffId>), InvalidDocument> {
+pub fn parse_configuration(bytes: &[u8]) -> Result<(ImageConfiguration, Vec<DiffId>), InvalidDocument> {
     let invalid = |reason: String| InvalidDocument::new(DOCUMENT, reason);
     check_size(bytes, DOCUMENT)?;
     let configuration: ImageConfiguration =
         serde_json::from_slice(bytes).map_err(|error| invalid(error.to_string()))?;
     if *configuration.os() != Os::Linux {
-        return Err(invalid(format!(
-            "it is for {:?}; only linux images run here",
-            configuration.os().to_string()
-        )));
+        return Err(invalid(format!("it is for {:?}; only linux images run here", configuration.os().to_string())));
     }
     let root = configuration.rootfs();
     if root.typ() != "layers" {
         return Err(invalid(format!("its rootfs is of type {:?}, not \"layers\"", root.typ())));
     }
     if root.diff_ids().len() > MAX_LAYERS {
-        return Err(invalid(format!(
-            "it has {} layers, more than {MAX_LAYERS}",
-            root.diff_ids().len()
-        )));
+        return Err(invalid(format!("it has {} layers, more than {MAX_LAYERS}", root.diff_ids().len())));
     }
     let layers = root
         .diff_ids()
@@ -55,11 +47,7 @@ pub fn parse_configuration(
 }
 
 fn check_config(config: &Config) -> Result<(), String> {
-    for (what, list) in [
-        ("Env", config.env()),
-        ("Cmd", config.cmd()),
-        ("Entrypoint", config.entrypoint()),
-    ] {
+    for (what, list) in [("Env", config.env()), ("Cmd", config.cmd()), ("Entrypoint", config.entrypoint())] {
         for value in list.iter().flatten() {
             check_text(what, value)?;
         }
@@ -126,9 +114,7 @@ pub(crate) fn check_path(what: &str, path: &str) -> Result<(), String> {
 pub(crate) fn check_port(port: &str) -> Result<(), String> {
     let (numbers, protocol) = port.split_once('/').unwrap_or((port, "tcp"));
     let (first, last) = numbers.split_once('-').unwrap_or((numbers, numbers));
-    let number = |text: &str| {
-        text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse::<u16>().ok()).flatten()
-    };
+    let number = |text: &str| text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse::<u16>().ok()).flatten();
     let fits = match (number(first), number(last)) {
         (Some(first), Some(last)) => first <= last,
         _ => false,
@@ -141,8 +127,7 @@ pub(crate) fn check_port(port: &str) -> Result<(), String> {
 
 /// `SIGTERM`, `TERM`, `15`, `SIGRTMIN+3`: which of them exist is decided when a container is made.
 pub(crate) fn check_signal(signal: &str) -> Result<(), String> {
-    let fits = signal.len() <= 16
-        && signal.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-'));
+    let fits = signal.len() <= 16 && signal.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-'));
     if fits {
         return Ok(());
     }

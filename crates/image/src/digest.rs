@@ -14,9 +14,7 @@ pub struct Digest([u8; 32]);
 
 /// What was written is not a digest.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "{input:?} is not a digest ({reason}); a digest is \"sha256:\" and 64 of the characters 0-9a-f"
-)]
+#[error("{input:?} is not a digest ({reason}); a digest is \"sha256:\" and 64 of the characters 0-9a-f")]
 pub struct InvalidDigest {
     /// The start of what was written.
     pub input: String,
@@ -37,10 +35,7 @@ impl Digest {
     /// # Errors
     /// [`InvalidDigest`] says what is wrong.
     pub fn parse(text: &str) -> Result<Self, InvalidDigest> {
-        let invalid = |reason| InvalidDigest {
-            input: text.chars().take(80).collect(),
-            reason,
-        };
+        let invalid = |reason| InvalidDigest { input: text.chars().take(80).collect(), reason };
         let Some(hex) = text.strip_prefix(PREFIX) else {
             return Err(invalid("only the algorithm sha256 is accepted"));
         };

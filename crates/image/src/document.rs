@@ -44,10 +44,7 @@ pub struct InvalidDocument {
 
 impl InvalidDocument {
     pub(crate) fn new(document: &'static str, reason: impl Into<String>) -> Self {
-        Self {
-            document,
-            reason: reason.into(),
-        }
+        Self { document, reason: reason.into() }
     }
 }
 
@@ -129,8 +126,7 @@ impl Document {
     pub fn parse(bytes: &[u8], media_type: Option<&str>) -> Result<Self, InvalidDocument> {
         let invalid = |reason: String| InvalidDocument::new("manifest", reason);
         check_size(bytes, "manifest")?;
-        let raw: RawDocument =
-            serde_json::from_slice(bytes).map_err(|error| invalid(error.to_string()))?;
+        let raw: RawDocument = serde_json::from_slice(bytes).map_err(|error| invalid(error.to_string()))?;
         if raw.schema_version != Some(2) || raw.fs_layers.is_some() {
             return Err(invalid("it is not of schema version 2".to_owned()));
         }
@@ -138,9 +134,7 @@ impl Document {
         if let (Some(declared), Some(own)) = (declared, raw.media_type.as_deref())
             && declared != own
         {
-            return Err(invalid(format!(
-                "it calls itself {own:?}, what names it calls it {declared:?}"
-            )));
+            return Err(invalid(format!("it calls itself {own:?}, what names it calls it {declared:?}")));
         }
         let kind = declared.or(raw.media_type.as_deref());
         let document = match (raw.manifests, raw.config, raw.layers) {
@@ -153,17 +147,12 @@ impl Document {
             (None, Some(config), layers) => {
                 let layers = layers.unwrap_or_default();
                 if layers.len() > MAX_LAYERS {
-                    return Err(invalid(format!(
-                        "it has {} layers, more than {MAX_LAYERS}",
-                        layers.len()
-                    )));
+                    return Err(invalid(format!("it has {} layers, more than {MAX_LAYERS}", layers.len())));
                 }
                 Self::Manifest(Manifest { config, layers })
             }
             (Some(_), _, _) => {
-                return Err(invalid(
-                    "it is ambiguous: a manifest and an index at once".to_owned(),
-                ));
+                return Err(invalid("it is ambiguous: a manifest and an index at once".to_owned()));
             }
             (None, None, _) => return Err(invalid("it names no configuration".to_owned())),
         };
@@ -175,10 +164,7 @@ impl Document {
             }
         };
         if !fits {
-            return Err(invalid(format!(
-                "its content does not fit its media type {:?}",
-                kind.unwrap_or_default()
-            )));
+            return Err(invalid(format!("its content does not fit its media type {:?}", kind.unwrap_or_default())));
         }
         Ok(document)
     }
@@ -192,10 +178,7 @@ impl Manifest {
     pub fn parse(bytes: &[u8], media_type: Option<&str>) -> Result<Self, InvalidDocument> {
         match Document::parse(bytes, media_type)? {
             Document::Manifest(manifest) => Ok(manifest),
-            Document::Index(_) => Err(InvalidDocument::new(
-                "manifest",
-                "it is an index, not a manifest",
-            )),
+            Document::Index(_) => Err(InvalidDocument::new("manifest", "it is an index, not a manifest")),
         }
     }
 
@@ -206,21 +189,14 @@ impl Manifest {
         }
         Err(InvalidDocument::new(
             "manifest",
-            format!(
-                "it has {} layers, its configuration names {}",
-                self.layers.len(),
-                layers.len()
-            ),
+            format!("it has {} layers, its configuration names {}", self.layers.len(), layers.len()),
         ))
     }
 }
 
 pub(crate) fn check_size(bytes: &[u8], document: &'static str) -> Result<(), InvalidDocument> {
     if bytes.len() as u64 > MAX_DOCUMENT {
-        return Err(InvalidDocument::new(
-            document,
-            format!("it is larger than {MAX_DOCUMENT} bytes"),
-        ));
+        return Err(InvalidDocument::new(document, format!("it is larger than {MAX_DOCUMENT} bytes")));
     }
     Ok(())
 }
@@ -272,15 +248,9 @@ mod tests {
     fn a_manifest_and_an_index_are_told_apart() {
         let d = descriptor();
         let manifest = format!(r#"{{"schemaVersion":2,"config":{d},"layers":[{d}]}}"#);
-        assert!(matches!(
-            Document::parse(manifest.as_bytes(), Some(media::OCI_MANIFEST)),
-            Ok(Document::Manifest(_))
-        ));
+        assert!(matches!(Document::parse(manifest.as_bytes(), Some(media::OCI_MANIFEST)), Ok(Document::Manifest(_))));
         let index = format!(r#"{{"schemaVersion":2,"manifests":[{d}]}}"#);
-        assert!(matches!(
-            Document::parse(index.as_bytes(), None),
-            Ok(Document::Index(_))
-        ));
+        assert!(matches!(Document::parse(index.as_bytes(), None), Ok(Document::Index(_))));
         assert!(Document::parse(manifest.as_bytes(), Some(media::OCI_INDEX)).is_err());
         assert!(Document::parse(index.as_bytes(), Some(media::DOCKER_MANIFEST)).is_err());
     }
@@ -297,21 +267,14 @@ mod tests {
             format!(r#"{{"schemaVersion":2,"mediaType":"text/plain","config":{d},"layers":[]}}"#),
             format!(r#"{{"schemaVersion":2,"mediaType":"{}","config":{d}}}"#, media::OCI_INDEX),
             format!(r#"{{"schemaVersion":2,"config":{d},"config":{d}}}"#),
-            format!(
-                r#"{{"schemaVersion":2,"config":{d},"layers":[{}]}}"#,
-                vec![d.clone(); MAX_LAYERS + 1].join(",")
-            ),
+            format!(r#"{{"schemaVersion":2,"config":{d},"layers":[{}]}}"#, vec![d.clone(); MAX_LAYERS + 1].join(",")),
             r#"{"schemaVersion":2,"config":{"digest":"sha256:../x","size":1}}"#.to_owned(),
             format!(r#"{{"schemaVersion":2,"config":{{"digest":"{D}","size":-1}}}}"#),
             format!(r#"{{"schemaVersion":2,"config":{{"digest":"{D}","size":1e99}}}}"#),
             "[".repeat(100_000),
             String::new(),
         ] {
-            assert!(
-                Document::parse(wrong.as_bytes(), None).is_err(),
-                "accepted: {}",
-                &wrong[..wrong.len().min(200)]
-            );
+            assert!(Document::parse(wrong.as_bytes(), None).is_err(), "accepted: {}", &wrong[..wrong.len().min(200)]);
         }
         let two_names = format!(r#"{{"schemaVersion":2,"mediaType":"{}","config":{d}}}"#, media::OCI_MANIFEST);
         assert!(Document::parse(two_names.as_bytes(), Some(media::DOCKER_MANIFEST)).is_err());

@@ -134,17 +134,14 @@ impl Error {
     pub fn kind(&self) -> Kind {
         match self {
             Self::NotFound { .. } => Kind::NotFound,
-            Self::Reference(_)
-            | Self::Digest(_)
-            | Self::Change(_)
-            | Self::Ambiguous { .. }
-            | Self::NotATag { .. } => Kind::Invalid,
+            Self::Reference(_) | Self::Digest(_) | Self::Change(_) | Self::Ambiguous { .. } | Self::NotATag { .. } => {
+                Kind::Invalid
+            }
             Self::InUse { .. } | Self::SeveralReferences { .. } => Kind::Conflict,
+            Self::Layer { source, .. } if !source.is_io() => Kind::Refused,
             Self::Document { .. } | Self::Archive(_) => Kind::Refused,
-            Self::Layer { source, .. } if source.is_io() => Kind::Io,
-            Self::Layer { .. } => Kind::Refused,
             Self::Corrupt { .. } => Kind::Corrupt,
-            Self::Io { .. } => Kind::Io,
+            Self::Layer { .. } | Self::Io { .. } => Kind::Io,
         }
     }
 
@@ -155,21 +152,13 @@ impl Error {
 
     pub(crate) fn io(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
-        move |source| Self::Io {
-            doing,
-            path,
-            source,
-        }
+        move |source| Self::Io { doing, path, source }
     }
 
     /// As [`Error::io`], for errors of `rustix`.
     pub(crate) fn os(doing: &'static str, path: &Path) -> impl FnOnce(rustix::io::Errno) -> Self {
         let path = path.to_owned();
-        move |errno| Self::Io {
-            doing,
-            path,
-            source: errno.into(),
-        }
+        move |errno| Self::Io { doing, path, source: errno.into() }
     }
 
     pub(crate) fn document(context: impl Into<String>) -> impl FnOnce(InvalidDocument) -> Self {

@@ -24,9 +24,7 @@ pub use archive::Source;
 pub use change::{Change, InvalidChange};
 pub use config::parse_configuration;
 pub use digest::{DiffId, Digest, Hasher, InvalidDigest};
-pub use document::{
-    Descriptor, Document, InvalidDocument, MAX_DOCUMENT, MAX_LAYERS, Manifest, Platform, SavedImage,
-};
+pub use document::{Descriptor, Document, InvalidDocument, MAX_DOCUMENT, MAX_LAYERS, Manifest, Platform, SavedImage};
 pub use error::{Error, Kind};
 pub use image::{Image, Imported, Loaded, Removed};
 pub use layer::{LayerError, unpack_layer};

@@ -20,13 +20,6 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            entries: 2_000_000,
-            bytes: 64 << 30,
-            ratio: 200,
-            ratio_from: 256 << 20,
-            path: 4096,
-            depth: 1024,
-        }
+        Self { entries: 2_000_000, bytes: 64 << 30, ratio: 200, ratio_from: 256 << 20, path: 4096, depth: 1024 }
     }
 }

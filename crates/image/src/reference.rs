@@ -40,10 +40,8 @@ pub struct InvalidReference {
 }
 
 fn hint(suggestion: Option<&str>) -> String {
-    suggestion.map_or_else(
-        || " (for example: debian:bookworm)".to_owned(),
-        |meant| format!("; did you mean {meant:?}?"),
-    )
+    suggestion
+        .map_or_else(|| " (for example: debian:bookworm)".to_owned(), |meant| format!("; did you mean {meant:?}?"))
 }
 
 impl Reference {
@@ -166,12 +164,7 @@ fn parse(input: &str) -> Result<Reference, String> {
         (None, Some(_)) => None,
         (None, None) => Some(DEFAULT_TAG.to_owned()),
     };
-    Ok(Reference {
-        domain: domain.to_owned(),
-        path,
-        tag,
-        digest,
-    })
+    Ok(Reference { domain: domain.to_owned(), path, tag, digest })
 }
 
 /// Docker's rule: what stands before the first slash is a registry if it could not be a repository's first component.
@@ -179,9 +172,7 @@ fn split_domain(name: &str) -> (&str, &str) {
     match name.split_once('/') {
         Some((LEGACY_DOMAIN, path)) => (DEFAULT_DOMAIN, path),
         Some((first, path))
-            if first.contains(['.', ':'])
-                || first == "localhost"
-                || first.chars().any(|c| c.is_ascii_uppercase()) =>
+            if first.contains(['.', ':']) || first == "localhost" || first.chars().any(|c| c.is_ascii_uppercase()) =>
         {
             (first, path)
         }
@@ -190,8 +181,8 @@ fn split_domain(name: &str) -> (&str, &str) {
 }
 
 fn check_domain(domain: &str) -> Result<(), String> {
-    let (host, port) = if domain.starts_with('[') {
-        let Some((address, rest)) = domain[1..].split_once(']') else {
+    let (host, port) = if let Some(bracketed) = domain.strip_prefix('[') {
+        let Some((address, rest)) = bracketed.split_once(']') else {
             return Err(format!("the registry {domain:?} lacks a closing bracket"));
         };
         if address.is_empty() || !address.bytes().all(|b| b.is_ascii_hexdigit() || b == b':') {
@@ -199,9 +190,10 @@ fn check_domain(domain: &str) -> Result<(), String> {
         }
         let port = match rest {
             "" => None,
-            _ => Some(rest.strip_prefix(':').ok_or_else(|| {
-                format!("what follows the registry's address must be \":PORT\", not {rest:?}")
-            })?),
+            _ => Some(
+                rest.strip_prefix(':')
+                    .ok_or_else(|| format!("what follows the registry's address must be \":PORT\", not {rest:?}"))?,
+            ),
         };
         (None, port)
     } else {
@@ -219,9 +211,7 @@ fn check_domain(domain: &str) -> Result<(), String> {
     for label in host.split('.') {
         let edge = |b: Option<&u8>| b.is_some_and(u8::is_ascii_alphanumeric);
         let bytes = label.as_bytes();
-        if !edge(bytes.first())
-            || !edge(bytes.last())
-            || !bytes.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'-')
+        if !edge(bytes.first()) || !edge(bytes.last()) || !bytes.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'-')
         {
             return Err(format!("the registry's name {host:?} is not a host name"));
         }
@@ -235,23 +225,17 @@ fn check_component(component: &str) -> Result<(), String> {
     if bytes.is_empty() {
         return Err("a part of its name is empty".to_owned());
     }
-    if let Some(c) = component.chars().find(|c| c.is_ascii_uppercase()) {
+    if let Some(c) = component.chars().find(char::is_ascii_uppercase) {
         return Err(format!("names are lower case, {c:?} is not"));
     }
-    if let Some(c) = component
-        .chars()
-        .find(|c| !matches!(c, 'a'..='z' | '0'..='9' | '.' | '_' | '-'))
-    {
+    if let Some(c) = component.chars().find(|c| !matches!(c, 'a'..='z' | '0'..='9' | '.' | '_' | '-')) {
         return Err(format!("a name cannot contain {c:?}"));
     }
     let alphanumeric = |b: &u8| matches!(b, b'a'..=b'z' | b'0'..=b'9');
     for separator in bytes.split(alphanumeric).filter(|part| !part.is_empty()) {
         let fits = matches!(separator, b"." | b"_" | b"__") || separator.iter().all(|b| *b == b'-');
         if !fits {
-            return Err(format!(
-                "{:?} cannot join the parts of a name",
-                String::from_utf8_lossy(separator)
-            ));
+            return Err(format!("{:?} cannot join the parts of a name", String::from_utf8_lossy(separator)));
         }
     }
     if !bytes.first().is_some_and(alphanumeric) || !bytes.last().is_some_and(alphanumeric) {
@@ -367,9 +351,40 @@ mod tests {
         let long = "a".repeat(256);
         let long_tag = format!("a:{}", "t".repeat(129));
         for wrong in [
-            "", " ", "/", ":", "@", "a:", "a//b", "/a", "a/", "-a", "a-", "a..b", "a___b", "a._b", "a b", "a\n", "a\0",
-            "../a", "a/../b", "é", "a:é", "a:-x", "a@sha256:00", "a@md5:00", ".io/x", "x-.io/x", "h:port/x", "h:/x",
-            "[::1/x", "[]/x", "[::1]x/y", HEX, &long, &long_tag,
+            "",
+            " ",
+            "/",
+            ":",
+            "@",
+            "a:",
+            "a//b",
+            "/a",
+            "a/",
+            "-a",
+            "a-",
+            "a..b",
+            "a___b",
+            "a._b",
+            "a b",
+            "a\n",
+            "a\0",
+            "../a",
+            "a/../b",
+            "é",
+            "a:é",
+            "a:-x",
+            "a@sha256:00",
+            "a@md5:00",
+            ".io/x",
+            "x-.io/x",
+            "h:port/x",
+            "h:/x",
+            "[::1/x",
+            "[]/x",
+            "[::1]x/y",
+            HEX,
+            &long,
+            &long_tag,
         ] {
             assert!(Reference::parse(wrong).is_err(), "{wrong:?} was accepted");
         }

@@ -1,10 +1,7 @@
 //! "Did you mean": the closest of some known words.
 
 /// The candidate that is the fewest edits away from `word`, if that is few enough for a slip of the hand.
-pub(crate) fn closest<'a>(
-    word: &str,
-    candidates: impl IntoIterator<Item = &'a str>,
-) -> Option<&'a str> {
+pub(crate) fn closest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     // Beyond this nobody mistypes, and the table would be large.
     const MAX_WORD: usize = 256;
     if word.len() > MAX_WORD {

@@ -18,9 +18,11 @@ pub mod namespace;
 pub mod overlay;
 pub mod path;
 pub mod process;
+pub mod program;
 pub mod rlimit;
 pub mod seccomp;
 pub mod socket;
 pub mod terminal;
+mod workshop;
 
 pub use error::{Error, Result};

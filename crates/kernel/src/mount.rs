@@ -137,6 +137,22 @@ pub fn clone_tree(source: impl AsFd, recursive: bool) -> Result<OwnedFd> {
     open_tree(fd, "", flags).call(|| format!("open_tree([{}], {flags:?})", fd.as_raw_fd()))
 }
 
+/// A detached copy of what `source` names in the detached mount `tree`, which may be unusable afterwards.
+///
+/// Before Linux 6.15 only an attached mount is copied, so that `tree` is attached for a moment where nobody sees it.
+///
+/// # Errors
+/// `EDEADLK` when that is needed and this process has other threads; else what the kernel answers.
+pub fn clone_of_detached(tree: impl AsFd, source: impl AsFd) -> Result<OwnedFd> {
+    match clone_tree(source.as_fd(), false) {
+        Err(error) if error.errno() == Errno::INVAL => crate::workshop::in_own_mount_namespace(|place| {
+            attach(tree.as_fd(), place)?;
+            clone_tree(source.as_fd(), false)
+        }),
+        other => other,
+    }
+}
+
 /// Attaches a detached mount (or moves an attached one) over what a descriptor refers to. The target is a descriptor, so
 /// nothing that is renamed or linked meanwhile changes where the mount lands.
 pub fn attach(mount: impl AsFd, target: impl AsFd) -> Result<()> {

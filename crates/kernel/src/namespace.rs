@@ -46,6 +46,12 @@ impl Namespaces {
         self.0 == 0
     }
 
+    /// The kinds that are in both sets.
+    #[must_use]
+    pub const fn only(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
     /// The set without the kinds of `other`.
     #[must_use]
     pub const fn without(self, other: Self) -> Self {

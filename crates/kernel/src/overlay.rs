@@ -3,7 +3,7 @@
 //! The result is a detached mount, and so are the layers beneath it: nothing appears in the host's mount table, and
 //! nothing is left to unmount when the process that held it is killed.
 
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
@@ -12,9 +12,7 @@ use rustix::mount::{fsconfig_set_fd, fsconfig_set_flag, fsconfig_set_string};
 
 use crate::error::{Call, Error, Result};
 use crate::mount::{self, Attributes};
-use crate::namespace::{self, Namespaces};
-use crate::process::{self, Forked};
-use crate::socket;
+use crate::workshop;
 
 /// The writable part of an overlay.
 #[derive(Clone, Copy, Debug)]
@@ -128,39 +126,17 @@ impl Overlay<'_> {
 
     /// For kernels that want layers as paths of mounts that are attached: in a process and mount namespace of its own.
     fn create_in_own_namespace(&self) -> Result<OwnedFd> {
-        let (mine, theirs) = socket::pair()?;
-        match process::fork()? {
-            Forked::Child => {
-                let status = match self.create_attached() {
-                    Ok(fd) => socket::send(&theirs, &[], &[fd.as_fd()]).is_err(),
-                    Err(error) => socket::send(&theirs, error_text(&error).as_bytes(), &[]).is_err(),
-                };
-                process::exit_now(u8::from(status));
-            }
-            Forked::Parent(child) => {
-                drop(theirs);
-                let received = socket::receive(&mine, 4096);
-                process::wait(&child.pidfd)?;
-                let message = received?;
-                message.descriptors.into_iter().next().ok_or_else(|| parse_error(&message.data))
-            }
-        }
+        workshop::in_own_mount_namespace(|place| self.create_attached(place))
     }
 
-    fn create_attached(&self) -> Result<OwnedFd> {
-        namespace::unshare(Namespaces::MOUNT)?;
-        let root = rustix::fs::open("/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-            .call(|| "open(\"/\")".into())?;
-        mount::set_propagation(&root, mount::Propagation::Private, true)?;
-        // All are stacked on one place that surely exists, and found again through their descriptors.
-        let place = rustix::fs::open("/proc", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-            .call(|| "open(\"/proc\")".into())?;
+    fn create_attached(&self, place: &OwnedFd) -> Result<OwnedFd> {
         let self_fd =
             rustix::fs::open("/proc/self/fd", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
                 .call(|| "open(\"/proc/self/fd\")".into())?;
+        // All are stacked on one place, and found again through their descriptors.
         let attach = |path: &Path| -> Result<OwnedFd> {
             let tree = self.detached(path)?;
-            mount::attach(&tree, &place)?;
+            mount::attach(&tree, place)?;
             Ok(tree)
         };
         // Paths are looked up from the working directory: /proc itself is about to be covered.
@@ -175,21 +151,12 @@ impl Overlay<'_> {
         set("lowerdir", &stacked.join(":"))?;
         if let Some(upper) = self.upper {
             for (key, path) in [("upperdir", upper.directory), ("workdir", upper.work)] {
-                let path = path.to_str().ok_or_else(|| Error::new(format!("fsconfig(overlay, {key:?}, {path:?})"), Errno::INVAL))?;
+                let path = path
+                    .to_str()
+                    .ok_or_else(|| Error::new(format!("fsconfig(overlay, {key:?}, {path:?})"), Errno::INVAL))?;
                 set(key, path)?;
             }
         }
         self.finish(&context)
     }
-}
-
-fn error_text(error: &Error) -> String {
-    format!("{} {}", error.raw_os_error(), error.call())
-}
-
-fn parse_error(data: &[u8]) -> Error {
-    let text = String::from_utf8_lossy(data);
-    let (number, call) = text.split_once(' ').unwrap_or(("", &text));
-    let errno = number.parse().map_or(Errno::IO, Errno::from_raw_os_error);
-    Error::new(call, errno)
 }

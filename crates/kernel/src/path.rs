@@ -98,14 +98,7 @@ fn create(root: BorrowedFd<'_>, path: &Path, missing: Missing) -> Result<OwnedFd
         let at = directory.as_fd();
         let call = |what: &str| format!("{what}([{}], {name:?})", at.as_raw_fd());
         if last && missing == Missing::File {
-            let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            match rustix::fs::openat(at, *name, flags, Mode::from_raw_mode(0o644)) {
-                // A descriptor of the very file just made is as good a target as one that only names it.
-                Ok(file) => return Ok(file),
-                Err(Errno::EXIST) => {}
-                Err(errno) => return Err(Error::new(call("openat"), errno)),
-            }
-            return open_child(at, name, OFlags::PATH);
+            return create_in(at, name);
         }
         match rustix::fs::mkdirat(at, *name, Mode::from_raw_mode(0o755)) {
             Ok(()) | Err(Errno::EXIST) => {}
@@ -114,6 +107,18 @@ fn create(root: BorrowedFd<'_>, path: &Path, missing: Missing) -> Result<OwnedFd
         directory = open_child(at, name, OFlags::PATH | OFlags::DIRECTORY)?;
     }
     Ok(directory)
+}
+
+/// Opens a plain name in a directory that is held, to mount on, making an empty file when there is none.
+pub fn create_in(directory: impl AsFd, name: &OsStr) -> Result<OwnedFd> {
+    let at = directory.as_fd();
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    match rustix::fs::openat(at, name, flags, Mode::from_raw_mode(0o644)) {
+        // A descriptor of the very file just made is as good a target as one that only names it.
+        Ok(file) => Ok(file),
+        Err(Errno::EXIST) => open_child(at, name, OFlags::PATH),
+        Err(errno) => Err(Error::new(format!("openat([{}], {name:?}, {flags:?})", at.as_raw_fd()), errno)),
+    }
 }
 
 /// Opens a name just made in a directory: no link, whatever somebody may have put in its place meanwhile.
@@ -145,6 +150,12 @@ pub fn read_in_root(root: impl AsFd, path: &Path, limit: usize) -> Result<Vec<u8
 /// Whether a descriptor is of a directory.
 pub fn is_directory(fd: impl AsFd) -> Result<bool> {
     Ok(file_type(fd.as_fd())? == FileType::Directory)
+}
+
+/// Whether a descriptor is on a procfs.
+pub fn is_proc(fd: impl AsFd) -> bool {
+    // PROC_SUPER_MAGIC of statfs(2).
+    rustix::fs::fstatfs(fd.as_fd()).is_ok_and(|stat| stat.f_type == 0x9fa0)
 }
 
 /// The kind of file behind a descriptor.

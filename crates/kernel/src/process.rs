@@ -2,6 +2,7 @@
 
 use std::ffi::{CStr, CString};
 use std::fs;
+use std::io::Read as _;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 
@@ -135,8 +136,10 @@ pub fn reap_any() -> Option<u32> {
 /// When a process was started, in clock ticks since boot (`proc_pid_stat(5)`, field 22): with the pid it names one
 /// process for as long as the system is up. `None` when there is no such process or it is a zombie.
 pub fn start_time(pid: u32) -> Option<u64> {
-    let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
-    parse_start_time(&stat)
+    // The line is some 300 bytes; the kernel gives it whole in one read.
+    let mut stat = [0_u8; 1024];
+    let length = fs::File::open(format!("/proc/{pid}/stat")).and_then(|mut file| file.read(&mut stat)).ok()?;
+    parse_start_time(stat.get(..length)?)
 }
 
 fn parse_start_time(stat: &[u8]) -> Option<u64> {

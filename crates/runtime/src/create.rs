@@ -4,7 +4,7 @@ use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use casemate_kernel::cgroup::{self, Cgroup, Controller, Layout};
+use casemate_kernel::cgroup::{self, Cgroup, Controller, Layout, Version};
 use casemate_kernel::mount;
 use casemate_kernel::namespace::{self, Namespaces};
 use casemate_kernel::process::{self, Child, Forked};
@@ -88,16 +88,7 @@ impl Created {
 pub fn create(request: CreateRequest<'_>) -> Result<Created, Error> {
     let plan = Plan::new(request.id, request.spec)?;
     let layout = Layout::detect().step("find the host's control groups")?;
-    let cgroup = Cgroup::create(&layout, &plan.cgroup, &controllers(&plan)).step("linux.cgroupsPath")?;
-    match create_in(&plan, &cgroup, request) {
-        Ok((child, console, socket)) => Ok(Created::new(child, console, cgroup, socket)),
-        Err(error) => {
-            // The first error is the one to tell; what is left of the group is killed, so that it can go.
-            let _ = cgroup.kill();
-            let _ = cgroup.remove();
-            Err(error)
-        }
-    }
+    create_in(&plan, &layout, request)
 }
 
 /// The controllers a container always gets, for limits, for being stopped and for being counted, and those it asks for.
@@ -120,25 +111,47 @@ fn controllers(plan: &Plan) -> Vec<Controller> {
     list
 }
 
-type Made = (Child, Option<OwnedFd>, OwnedFd);
-
-fn create_in(plan: &Plan, cgroup: &Cgroup, request: CreateRequest<'_>) -> Result<Made, Error> {
-    cgroup.apply(&plan.limits).step("linux.resources")?;
-    let (socket, theirs) = socket::pair().step("connect to the new process")?;
-    let setup = Setup {
-        trees: open_trees(plan, cgroup)?,
-        devices: open_devices(plan)?,
-        entrances: if cgroup.unified().is_some() { Vec::new() } else { cgroup.entrances().step("enter the cgroup")? },
-        stdio: request.stdio,
-        socket: theirs,
-    };
-    let Spawned { child, socket, trees } = spawn(plan, cgroup, setup, socket)?;
-    match finish(plan, &child, &socket, &trees, request.root) {
-        Ok(console) => Ok((child, console, socket)),
+/// The container's control group, with its limits.
+fn limited_group(plan: &Plan, layout: &Layout) -> Result<Cgroup, Error> {
+    let cgroup = Cgroup::create(layout, &plan.cgroup, &controllers(plan)).step("linux.cgroupsPath")?;
+    match cgroup.apply(&plan.limits).step("linux.resources") {
+        Ok(()) => Ok(cgroup),
         Err(error) => {
+            let _ = cgroup.remove();
+            Err(error)
+        }
+    }
+}
+
+fn create_in(plan: &Plan, layout: &Layout, request: CreateRequest<'_>) -> Result<Created, Error> {
+    let (socket, theirs) = socket::pair().step("connect to the new process")?;
+    let setup = Setup { trees: open_binds(plan)?, devices: open_devices(plan)?, stdio: request.stdio, socket: theirs };
+    // On version 2 a process is made in its group. On version 1 it moves itself there, so the group is made while the new
+    // process is busy with its namespaces.
+    let early = if layout.version() == Version::V2 { Some(limited_group(plan, layout)?) } else { None };
+    let Spawned { child, socket, trees } = match spawn(plan, early.as_ref(), setup, socket) {
+        Ok(spawned) => spawned,
+        Err(error) => {
+            early.as_ref().map(Cgroup::remove);
+            return Err(error);
+        }
+    };
+    let group = early.map_or_else(|| limited_group(plan, layout), Ok);
+    let console = match &group {
+        Ok(cgroup) => finish(plan, &child, cgroup, &socket, &trees, request.root),
+        Err(_) => Ok(None),
+    };
+    match (group, console) {
+        (Ok(cgroup), Ok(console)) => Ok(Created::new(child, console, cgroup, socket)),
+        (group, console) => {
             let _ = process::pidfd_send_signal(&child.pidfd, 9);
             let _ = process::wait(&child.pidfd);
-            Err(error)
+            // The first error is the one to tell; what is left of the group is killed, so that it can go.
+            if let Ok(cgroup) = &group {
+                let _ = cgroup.kill();
+                let _ = cgroup.remove();
+            }
+            Err(group.err().or(console.err()).unwrap_or_else(|| Error::step("create", "failed")))
         }
     }
 }
@@ -146,6 +159,7 @@ fn create_in(plan: &Plan, cgroup: &Cgroup, request: CreateRequest<'_>) -> Result
 fn finish(
     plan: &Plan,
     child: &Child,
+    cgroup: &Cgroup,
     socket: &OwnedFd,
     trees: &[Tree],
     root: Box<RootFs<'_>>,
@@ -157,7 +171,12 @@ fn finish(
         let file = format!("/proc/{}/oom_score_adj", child.pid);
         std::fs::write(&file, score.to_string()).step("process.oomScoreAdj")?;
     }
-    message::send_mapped(socket)?;
+    let entrances =
+        if cgroup.unified().is_some() { Vec::new() } else { cgroup.entrances().step("enter the cgroup")? };
+    let shown = if shows_cgroups(plan) { open_cgroup_trees(cgroup)? } else { Vec::new() };
+    let told = message::send_mapped(socket, &entrances, &shown);
+    told.map_err(|error| told_by_init(socket).unwrap_or(error))?;
+    drop((entrances, shown));
     let user = if in_user_namespace(plan) {
         Some(namespace::open_of_process(child.pid, "user").step("open the container's user namespace")?)
     } else {
@@ -209,11 +228,13 @@ struct Spawned {
 /// stays where it is.
 ///
 /// The new process closes this side's end of the socket: it must see it close when this process is gone.
-fn spawn(plan: &Plan, cgroup: &Cgroup, setup: Setup, socket: OwnedFd) -> Result<Spawned, Error> {
-    // The cgroup namespace is made later, by the process itself: its root is the group it is in at that moment.
-    let new = plan.new.without(Namespaces::CGROUP);
+fn spawn(plan: &Plan, cgroup: Option<&Cgroup>, setup: Setup, socket: OwnedFd) -> Result<Spawned, Error> {
+    // The others are made by the process itself, in parallel: a network namespace takes longest of all. They belong to
+    // the user namespace that it is in from its first instruction.
+    let new = plan.new.only(Namespaces::USER | Namespaces::PID | Namespaces::TIME);
+    let unified = cgroup.and_then(Cgroup::unified);
     if plan.joined.is_empty() {
-        return match namespace::clone(new, cgroup.unified()).step("make the container's process")? {
+        return match namespace::clone(new, unified).step("make the container's process")? {
             Forked::Parent(child) => Ok(Spawned { child, socket, trees: setup.trees }),
             Forked::Child => {
                 drop(socket);
@@ -240,7 +261,7 @@ fn spawn(plan: &Plan, cgroup: &Cgroup, setup: Setup, socket: OwnedFd) -> Result<
         }
         Forked::Child => {
             drop(socket);
-            enter_and_clone(plan, new, cgroup, setup, &files)
+            enter_and_clone(plan, new, unified, setup, &files)
         }
     }
 }
@@ -257,7 +278,13 @@ fn open_namespaces(plan: &Plan) -> Result<Vec<(Namespaces, OwnedFd)>, Error> {
 }
 
 /// In the process in between: enters what is to be entered, makes the container's process, says which it is, and ends.
-fn enter_and_clone(plan: &Plan, new: Namespaces, cgroup: &Cgroup, setup: Setup, files: &[(Namespaces, OwnedFd)]) -> ! {
+fn enter_and_clone(
+    plan: &Plan,
+    new: Namespaces,
+    cgroup: Option<BorrowedFd<'_>>,
+    setup: Setup,
+    files: &[(Namespaces, OwnedFd)],
+) -> ! {
     let fail = |setup: &Setup, error: &Error| -> ! {
         message::send_failure(&setup.socket, error);
         process::exit_now(1)
@@ -270,7 +297,7 @@ fn enter_and_clone(plan: &Plan, new: Namespaces, cgroup: &Cgroup, setup: Setup, 
             fail(&setup, &Error::field("linux.namespaces.path", error));
         }
     }
-    match namespace::clone_as_sibling(new, cgroup.unified()) {
+    match namespace::clone_as_sibling(new, cgroup) {
         Err(error) => fail(&setup, &Error::step("make the container's process", error)),
         Ok(Forked::Child) => init::run(plan, setup),
         Ok(Forked::Parent(child)) => {
@@ -282,41 +309,42 @@ fn enter_and_clone(plan: &Plan, new: Namespaces, cgroup: &Cgroup, setup: Setup, 
     }
 }
 
-/// The sources of bind mounts and the container's own control groups, as detached mounts: opened with the engine's
-/// rights, which the container's process does not have.
-fn open_trees(plan: &Plan, cgroup: &Cgroup) -> Result<Vec<Tree>, Error> {
+/// The sources of bind mounts, as detached mounts: opened with the engine's rights, which the container's process does
+/// not have.
+fn open_binds(plan: &Plan) -> Result<Vec<Tree>, Error> {
     let mut trees = Vec::new();
     for mount in &plan.mounts {
-        match &mount.kind {
-            MountKind::Bind { source, recursive, idmap } => {
-                let tree = open_bind(mount.index, source, *recursive)?;
-                if let Some(MountIdmap::Own { uids, gids, recursive }) = idmap {
-                    let namespace =
-                        idmap::namespace(uids, gids).step(&format!("mounts[{}].uidMappings", mount.index))?;
-                    mount::set_idmap(&tree, namespace.as_fd(), mount::Attributes::empty(), *recursive)
-                        .map_err(|error| not_idmapped(mount.index, source, &error))?;
-                }
-                let directory = path::is_directory(&tree).step("stat a bind mount's source")?;
-                trees.push(Tree { mount: mount.index, name: None, directory, detached: tree });
-            }
-            MountKind::Cgroup if cgroup.unified().is_none() => {
-                for controller in SHOWN_CONTROLLERS {
-                    let Some(directory) = cgroup.directory_of(controller) else {
-                        continue;
-                    };
-                    let tree = mount::clone_tree(directory, false).step("show the container its control groups")?;
-                    trees.push(Tree {
-                        mount: mount.index,
-                        name: Some(controller.name()),
-                        directory: true,
-                        detached: tree,
-                    });
-                }
-            }
-            MountKind::Cgroup | MountKind::New { .. } => {}
+        let MountKind::Bind { source, recursive, idmap } = &mount.kind else { continue };
+        let tree = open_bind(mount.index, source, *recursive)?;
+        if let Some(MountIdmap::Own { uids, gids, recursive }) = idmap {
+            let namespace = idmap::namespace(uids, gids).step(&format!("mounts[{}].uidMappings", mount.index))?;
+            mount::set_idmap(&tree, namespace.as_fd(), mount::Attributes::empty(), *recursive)
+                .map_err(|error| not_idmapped(mount.index, source, &error))?;
         }
+        let directory = path::is_directory(&tree).step("stat a bind mount's source")?;
+        trees.push(Tree { mount: mount.index, directory, detached: tree });
     }
     Ok(trees)
+}
+
+fn shows_cgroups(plan: &Plan) -> bool {
+    plan.mounts.iter().any(|mount| matches!(mount.kind, MountKind::Cgroup))
+}
+
+/// The container's own directories of version 1 hierarchies, as detached mounts, with their names. Version 2 is mounted
+/// anew by the container's process.
+fn open_cgroup_trees(cgroup: &Cgroup) -> Result<Vec<(Controller, OwnedFd)>, Error> {
+    if cgroup.unified().is_some() {
+        return Ok(Vec::new());
+    }
+    SHOWN_CONTROLLERS
+        .into_iter()
+        .filter_map(|controller| Some((controller, cgroup.directory_of(controller)?)))
+        .map(|(controller, directory)| {
+            let tree = mount::clone_tree(directory, false).step("show the container its control groups")?;
+            Ok((controller, tree))
+        })
+        .collect()
 }
 
 /// The version 1 hierarchies that programs look into for what they may use.
@@ -326,8 +354,6 @@ const SHOWN_CONTROLLERS: [Controller; 4] = [Controller::Memory, Controller::Cpu,
 #[derive(Debug)]
 pub(crate) struct Tree {
     pub(crate) mount: usize,
-    /// Its place below the destination; `None` is the destination itself.
-    pub(crate) name: Option<&'static str>,
     pub(crate) directory: bool,
     pub(crate) detached: OwnedFd,
 }
@@ -369,11 +395,10 @@ fn idmap_trees(plan: &Plan, trees: &[Tree], user: &OwnedFd) -> Result<(), Error>
 /// Those that every container has are the host's own, verified. Those that were asked for are made anew, so that they
 /// can belong to the container's user; where that is not permitted, they are the host's too.
 fn open_devices(plan: &Plan) -> Result<Vec<OwnedFd>, Error> {
-    let mut own = None;
     plan.devices
         .iter()
         .map(|device| {
-            let made = if device.default { None } else { Some(make_device(plan, device, &mut own)) };
+            let made = if device.default { None } else { Some(make_device(plan, device)) };
             match made {
                 Some(Ok(made)) => Ok(made),
                 Some(Err(error)) if error.errno() != rustix::io::Errno::PERM => {
@@ -398,42 +423,29 @@ fn host_device(device: &DevicePlan) -> Result<OwnedFd, Error> {
     mount::clone_tree(&host, false).map_err(|error| field(error.to_string()))
 }
 
-/// Makes a device file in a file system of the runtime's own, belonging to the container's ids.
-fn make_device(plan: &Plan, device: &DevicePlan, own: &mut Option<OwnedFd>) -> Result<OwnedFd, casemate_kernel::Error> {
-    let directory = match own {
-        Some(directory) => directory,
-        None => own.insert(mount::new(
-            "tmpfs",
-            &[("size", Some("64k")), ("mode", Some("0755"))],
-            mount::Attributes::NO_EXEC,
-        )?),
-    };
+/// Makes a device file in a file system of its own, belonging to the container's ids.
+fn make_device(plan: &Plan, device: &DevicePlan) -> Result<OwnedFd, casemate_kernel::Error> {
+    let options = [("size", Some("4k")), ("mode", Some("0755"))];
+    let directory = mount::new("tmpfs", &options, mount::Attributes::NO_EXEC)?;
     let fail = |what: &str, errno| casemate_kernel::Error::new(format!("{what}({:?})", device.path), errno);
-    // Two paths may be the same device with different owners: each has a file of its own.
-    let name = device.path.to_string_lossy().replace('/', ":");
+    let name = "device";
     let number = rustix::fs::makedev(device.major, device.minor);
     let mode = Mode::from_raw_mode(device.mode);
-    rustix::fs::mknodat(&*directory, name.as_str(), device.file_type(), mode, number)
-        .map_err(|errno| fail("mknodat", errno))?;
-    rustix::fs::chmodat(&*directory, name.as_str(), mode, rustix::fs::AtFlags::empty())
+    rustix::fs::mknodat(&directory, name, device.file_type(), mode, number).map_err(|errno| fail("mknodat", errno))?;
+    rustix::fs::chmodat(&directory, name, mode, rustix::fs::AtFlags::empty())
         .map_err(|errno| fail("chmodat", errno))?;
-    let opened = rustix::fs::openat(
-        &*directory,
-        name.as_str(),
-        OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC,
-        Mode::empty(),
-    )
-    .map_err(|errno| fail("openat", errno))?;
+    let opened = rustix::fs::openat(&directory, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
+        .map_err(|errno| fail("openat", errno))?;
     let owner = (outside(&plan.uids, device.uid), outside(&plan.gids, device.gid));
     rustix::fs::chownat(
-        &*directory,
-        name.as_str(),
+        &directory,
+        name,
         Some(rustix::fs::Uid::from_raw(owner.0)),
         Some(rustix::fs::Gid::from_raw(owner.1)),
         rustix::fs::AtFlags::SYMLINK_NOFOLLOW,
     )
     .map_err(|errno| fail("chownat", errno))?;
-    mount::clone_tree(&opened, false)
+    mount::clone_of_detached(&directory, &opened)
 }
 
 /// An id of the container as the host knows it; the host's root for one that is not mapped, as the kernel shows it.

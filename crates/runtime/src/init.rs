@@ -19,12 +19,10 @@ use crate::{identity, program};
 /// What the new process inherits for its setup.
 #[derive(Debug)]
 pub(crate) struct Setup {
-    /// Bind mounts and control groups, detached.
+    /// Bind mounts, detached.
     pub(crate) trees: Vec<Tree>,
     /// Device files, detached, in the order of the plan.
     pub(crate) devices: Vec<OwnedFd>,
-    /// The way into the control group, where the process was not made in it.
-    pub(crate) entrances: Vec<OwnedFd>,
     pub(crate) stdio: Stdio,
     /// Its end of the connection to the runtime.
     pub(crate) socket: OwnedFd,
@@ -41,18 +39,21 @@ pub(crate) fn run(plan: &Plan, setup: Setup) -> ! {
 fn set_up(plan: &Plan, setup: Setup) -> Result<std::convert::Infallible, Error> {
     process::set_undumpable().step("hide from the container")?;
     process::reset_signals().step("reset signals")?;
-    enter_cgroup(&setup.entrances)?;
-    drop(setup.entrances);
-    if plan.new.contains(Namespaces::CGROUP) {
-        namespace::unshare(Namespaces::CGROUP).step("linux.namespaces: cgroup")?;
-    }
+    // In the user namespace since the clone, so all of these belong to it; the runtime makes the control group meanwhile.
+    let others = Namespaces::USER | Namespaces::PID | Namespaces::TIME | Namespaces::CGROUP;
+    namespace::unshare(plan.new.without(others)).step("linux.namespaces")?;
     set_names(plan)?;
     terminal::new_session().step("start a session")?;
-    match message::receive_to_init(&setup.socket)? {
-        ToInit::Mapped => {}
-        other => {
-            return Err(Error::step("set up the container", format!("unexpected message {other:?}")));
+    let shown = match message::receive_to_init(&setup.socket)? {
+        ToInit::Mapped { entrances, shown } => {
+            enter_cgroup(&entrances)?;
+            shown
         }
+        other => return Err(Error::step("set up the container", format!("unexpected message {other:?}"))),
+    };
+    if plan.new.contains(Namespaces::CGROUP) {
+        // Its root is the group that the process is in at this moment.
+        namespace::unshare(Namespaces::CGROUP).step("linux.namespaces: cgroup")?;
     }
     if plan.new.contains(Namespaces::USER) || !plan.joined.is_empty() {
         // Root of the container's user namespace: what is made from here on belongs to the container.
@@ -61,7 +62,7 @@ fn set_up(plan: &Plan, setup: Setup) -> Result<std::convert::Infallible, Error> 
     process::die_with_parent().step("end with the supervisor")?;
     join_session_keyring()?;
     // While the runtime makes the root file system, the container's own file systems are made here.
-    let prepared = Prepared::new(plan, setup.trees, setup.devices)?;
+    let prepared = Prepared::new(plan, setup.trees, shown, setup.devices)?;
     let root = match message::receive_to_init(&setup.socket)? {
         ToInit::Root(root) => root,
         other => {

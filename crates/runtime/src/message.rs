@@ -1,7 +1,8 @@
 //! What the two sides of a start say to each other over their socket pair.
 
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use casemate_kernel::cgroup::Controller;
 use casemate_kernel::socket;
 
 use crate::error::{Error, Kind, Step};
@@ -12,8 +13,13 @@ const LIMIT: usize = 8192;
 /// From the runtime to the process being set up.
 #[derive(Debug)]
 pub(crate) enum ToInit {
-    /// The id maps are written.
-    Mapped,
+    /// The id maps are written and the control group exists: the ways into it, and what is shown of it.
+    Mapped {
+        /// For `cgroup::join`; none when the process was made in its group.
+        entrances: Vec<OwnedFd>,
+        /// The container's own directories of version 1 hierarchies, detached.
+        shown: Vec<(Controller, OwnedFd)>,
+    },
     /// The root file system, detached, and whatever else was waited for is ready.
     Root(OwnedFd),
     /// Execute the program.
@@ -31,8 +37,18 @@ pub(crate) enum FromInit {
     Closed,
 }
 
-pub(crate) fn send_mapped(socket: &OwnedFd) -> Result<(), Error> {
-    socket::send(socket, b"M", &[]).step("tell the container that its ids are mapped")
+pub(crate) fn send_mapped(
+    socket: &OwnedFd,
+    entrances: &[OwnedFd],
+    shown: &[(Controller, OwnedFd)],
+) -> Result<(), Error> {
+    // Which controller each tree is of, by its place in the list of all; what is left are entrances.
+    let place = |controller| Controller::ALL.iter().position(|known| *known == controller).unwrap_or(usize::MAX);
+    let mut data = vec![b'M'];
+    data.extend(shown.iter().map(|(controller, _)| u8::try_from(place(*controller)).unwrap_or(u8::MAX)));
+    let descriptors: Vec<BorrowedFd<'_>> =
+        shown.iter().map(|(_, tree)| tree.as_fd()).chain(entrances.iter().map(AsFd::as_fd)).collect();
+    socket::send(socket, &data, &descriptors).step("tell the container that its ids are mapped")
 }
 
 pub(crate) fn send_root(socket: &OwnedFd, root: BorrowedFd<'_>) -> Result<(), Error> {
@@ -74,8 +90,16 @@ pub(crate) fn send_failure(socket: &OwnedFd, error: &Error) {
 /// When the runtime is gone or says something else than a start consists of.
 pub(crate) fn receive_to_init(socket: &OwnedFd) -> Result<ToInit, Error> {
     let message = socket::receive(socket, LIMIT).step("wait for the runtime")?;
-    match (message.data.as_slice(), message.descriptors.into_iter().next()) {
-        (b"M", None) => Ok(ToInit::Mapped),
+    let mut descriptors = message.descriptors.into_iter();
+    if let [b'M', places @ ..] = message.data.as_slice() {
+        let shown = places
+            .iter()
+            .map(|place| Some((*Controller::ALL.get(usize::from(*place))?, descriptors.next()?)))
+            .collect::<Option<Vec<_>>>()
+            .ok_or_else(|| Error::step("wait for the runtime", "a control group is missing"))?;
+        return Ok(ToInit::Mapped { entrances: descriptors.collect(), shown });
+    }
+    match (message.data.as_slice(), descriptors.next()) {
         (b"R", Some(root)) => Ok(ToInit::Root(root)),
         (b"S", None) => Ok(ToInit::Start),
         ([], None) => Err(Error::step("wait for the runtime", "it ended")),

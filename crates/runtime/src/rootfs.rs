@@ -3,6 +3,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use casemate_kernel::cgroup::Controller;
 use casemate_kernel::mount::{self, Attributes, Propagation};
 use casemate_kernel::namespace::Namespaces;
 use casemate_kernel::path::{self, Missing};
@@ -32,12 +33,17 @@ struct Part {
 
 impl Prepared {
     /// Makes the container's own file systems. They belong to its user namespace: the caller is its root by now.
-    pub(crate) fn new(plan: &Plan, trees: Vec<Tree>, devices: Vec<OwnedFd>) -> Result<Self, Error> {
+    pub(crate) fn new(
+        plan: &Plan,
+        trees: Vec<Tree>,
+        shown: Vec<(Controller, OwnedFd)>,
+        devices: Vec<OwnedFd>,
+    ) -> Result<Self, Error> {
         let mut mounts: Vec<Vec<Part>> = plan.mounts.iter().map(|_| Vec::new()).collect();
         for (mount, parts) in plan.mounts.iter().zip(&mut mounts) {
             match &mount.kind {
                 MountKind::New { filesystem, options } => parts.push(new_file_system(mount, filesystem, options)?),
-                MountKind::Cgroup if !trees.iter().any(|tree| tree.mount == mount.index) => {
+                MountKind::Cgroup if shown.is_empty() => {
                     parts.push(new_file_system(mount, "cgroup2", &[])?);
                 }
                 MountKind::Cgroup => {
@@ -49,12 +55,21 @@ impl Prepared {
                 MountKind::Bind { .. } => {}
             }
         }
-        set_sysctls(plan, &mounts)?;
-        for Tree { mount, name, directory, detached: tree } in trees {
+        for Tree { mount, directory, detached } in trees {
             let position = plan.mounts.iter().position(|plan| plan.index == mount);
             if let Some(parts) = position.and_then(|position| mounts.get_mut(position)) {
-                parts.push(Part { name, directory, tree });
+                parts.push(Part { name: None, directory, tree: detached });
             }
+        }
+        set_sysctls(plan, &mounts)?;
+        let cgroups = plan.mounts.iter().position(|mount| matches!(mount.kind, MountKind::Cgroup));
+        if let Some(parts) = cgroups.and_then(|position| mounts.get_mut(position)) {
+            let named = |(controller, tree): (Controller, OwnedFd)| Part {
+                name: Some(controller.name()),
+                directory: true,
+                tree,
+            };
+            parts.extend(shown.into_iter().map(named));
         }
         Ok(Self { mounts, devices })
     }
@@ -127,7 +142,9 @@ impl RootTree {
             mount::set_attributes(&part.tree, plan.set, Attributes::empty(), false).step(name)?;
             mount::attach(&part.tree, &place).step(name)?;
         }
-        if (plan.copy_up || !rest.is_empty()) && plan.set.contains(Attributes::READ_ONLY) {
+        // What new_file_system left out, since things were yet to be made on it.
+        let late = plan.copy_up || matches!(plan.kind, MountKind::Cgroup);
+        if late && plan.set.contains(Attributes::READ_ONLY) {
             mount::set_attributes(&first.tree, Attributes::READ_ONLY, Attributes::empty(), false).step("options")?;
         }
         if plan.set_recursive != Attributes::empty() {
@@ -141,21 +158,25 @@ impl RootTree {
 
     /// The device files, and the links that programs expect (`runtime-linux.md`, "Dev symbolic links").
     fn populate_dev(&self, plan: &Plan, devices: &[OwnedFd]) -> Result<(), Error> {
-        for (device, tree) in plan.devices.iter().zip(devices) {
-            let step = format!("linux.devices: {:?}", device.path);
-            let place = match path::open_or_create(&self.root, &device.path, Missing::File) {
-                Ok(place) => place,
-                // A bundle without a /dev of its own on a read-only root has only what the image brings.
-                Err(error) if error.errno() == Errno::ROFS => continue,
-                Err(error) => return Err(Error::step(step, error)),
-            };
-            mount::attach(tree, &place).step(&step)?;
-        }
         let dev = match path::open_in_root(&self.root, Path::new("/dev"), OFlags::PATH | OFlags::DIRECTORY) {
-            Ok(dev) => dev,
-            Err(error) if error.errno() == Errno::NOENT => return Ok(()),
+            Ok(dev) => Some(dev),
+            Err(error) if error.errno() == Errno::NOENT => None,
             Err(error) => return Err(Error::step("open /dev", error)),
         };
+        for (device, tree) in plan.devices.iter().zip(devices) {
+            let step = format!("linux.devices: {:?}", device.path);
+            let place = match (&dev, device.name_in_dev()) {
+                (Some(dev), Some(name)) => path::create_in(dev, name),
+                _ => path::open_or_create(&self.root, &device.path, Missing::File),
+            };
+            match place {
+                Ok(place) => mount::attach(tree, &place).step(&step)?,
+                // A bundle without a /dev of its own on a read-only root has only what the image brings.
+                Err(error) if error.errno() == Errno::ROFS => {}
+                Err(error) => return Err(Error::step(step, error)),
+            }
+        }
+        let Some(dev) = dev else { return Ok(()) };
         let links = [
             ("/proc/self/fd", "fd"),
             ("/proc/self/fd/0", "stdin"),
@@ -304,10 +325,14 @@ fn set_sysctls(plan: &Plan, mounts: &[Vec<Part>]) -> Result<(), Error> {
     if plan.sysctls.is_empty() {
         return Ok(());
     }
-    let is_proc = |mount: &MountPlan| matches!(&mount.kind, MountKind::New { filesystem, .. } if filesystem == "proc");
-    let position = plan.mounts.iter().position(is_proc);
+    // A bind of the host's procfs is the only one to be had when the container is in the host's PID namespace.
+    let procs = plan.mounts.iter().zip(mounts).filter(|(mount, _)| match &mount.kind {
+        MountKind::New { filesystem, .. } => filesystem == "proc",
+        MountKind::Bind { .. } => mount.destination == Path::new("/proc"),
+        MountKind::Cgroup => false,
+    });
     let own;
-    let proc = match position.and_then(|position| mounts[position].first()) {
+    let proc = match procs.filter_map(|(_, parts)| parts.first()).find(|part| path::is_proc(&part.tree)) {
         Some(part) => &part.tree,
         None => {
             own = mount::new("proc", &[], Attributes::NO_EXEC | Attributes::NO_SUID | Attributes::NO_DEV)

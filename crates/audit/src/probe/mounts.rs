@@ -280,7 +280,7 @@ mod tests {
         let mounts = parse(samples::CASEMATE_MOUNTS);
         let tmp = at(&mounts, "/tmp");
         assert!(tmp.writable && !tmp.exec && !tmp.suid && !tmp.dev);
-        assert_eq!(tmp.size.as_deref(), Some("65536k"));
+        assert_eq!(tmp.size.as_deref(), Some("262144k"));
         let judgement = judge(&mounts, &Source::new("/nonexistent"));
         assert_eq!(judgement.verdict, Verdict::Good, "{}", judgement.why);
     }

@@ -1,5 +1,6 @@
 //! The paths of `/proc` and `/sys` that engines mask or make read-only, and others through which hosts were taken over.
 
+use casemate_posture::{Capability, CapabilitySet};
 use serde::Serialize;
 
 use super::mounts::{Mount, covering};
@@ -36,12 +37,18 @@ const SENSITIVE: &[Sensitive] = &[
     leak("/proc/timer_list", "other processes of the host"),
     leak("/proc/timer_stats", "other processes of the host"),
     leak("/proc/kmsg", "the kernel's log"),
+    leak("/proc/kallsyms", "the kernel's symbols"),
+    leak("/proc/kpagecgroup", "the host's memory layout"),
     leak("/proc/kpagecount", "the host's memory layout"),
     leak("/proc/kpageflags", "the host's memory layout"),
     leak("/proc/vmallocinfo", "the kernel's addresses"),
     leak("/proc/slabinfo", "the kernel's allocations"),
     leak("/sys/firmware", "the host's firmware tables"),
     leak("/sys/devices/virtual/powercap", "power use, from which secrets of others can be told"),
+    leak("/sys/dev/block", "the host's disks"),
+    leak("/sys/fs/bpf", "the host's BPF programs"),
+    leak("/sys/fs/pstore", "the host's crash logs"),
+    leak("/sys/kernel/security", "the host's security modules"),
     leak("/sys/kernel/debug", "the kernel's internals"),
     leak("/sys/kernel/tracing", "the kernel's internals"),
     leak("/sys/fs/selinux", "the host's SELinux policy"),
@@ -89,18 +96,19 @@ pub struct SensitivePath {
 }
 
 /// Looks at every sensitive path. Nothing is opened: permissions and mounts are asked for.
-pub(crate) fn read(source: &Source, mounts: &[Mount]) -> Vec<SensitivePath> {
+/// `effective` are the bits of the capabilities that this process holds.
+pub(crate) fn read(source: &Source, mounts: &[Mount], effective: u64) -> Vec<SensitivePath> {
     SENSITIVE
         .iter()
         .map(|sensitive| SensitivePath {
             path: sensitive.path,
-            state: state(source, mounts, sensitive),
+            state: state(source, mounts, sensitive, effective),
             gives: sensitive.leaks.or(sensitive.acts).unwrap_or_default(),
         })
         .collect()
 }
 
-fn state(source: &Source, mounts: &[Mount], sensitive: &Sensitive) -> State {
+fn state(source: &Source, mounts: &[Mount], sensitive: &Sensitive, effective: u64) -> State {
     if !source.exists(sensitive.path) {
         return State::Absent;
     }
@@ -109,6 +117,15 @@ fn state(source: &Source, mounts: &[Mount], sensitive: &Sensitive) -> State {
     }
     if sensitive.acts.is_some() {
         return if source.writable(sensitive.path) { State::Writable } else { State::Denied };
+    }
+    // Opening these asks for a capability, whatever their permissions are (proc_pid_kmsg(5), proc_kcore(5)).
+    let needed = match sensitive.path {
+        "/proc/kmsg" => Some(Capability::Syslog),
+        "/proc/kcore" => Some(Capability::SysRawio),
+        _ => None,
+    };
+    if needed.is_some_and(|capability| !CapabilitySet::from_bits_truncate(effective).contains(capability)) {
+        return State::Denied;
     }
     // A directory that shows no name gives nothing away.
     let empty = source.path(sensitive.path).is_dir() && source.names(sensitive.path).is_empty();
@@ -177,17 +194,19 @@ mod tests {
         make("proc/kcore");
         make("proc/sysrq-trigger");
         std::fs::create_dir_all(dir.path().join("sys/firmware")).unwrap();
-        let found = read(&Source::new(dir.path()), &[]);
+        let found = read(&Source::new(dir.path()), &[], u64::MAX);
         let state = |path: &str| found.iter().find(|p| p.path == path).unwrap().state;
         assert_eq!(state("/proc/kcore"), State::Readable);
         assert_eq!(state("/proc/sysrq-trigger"), State::Writable);
         assert_eq!(state("/sys/firmware"), State::Denied);
         assert_eq!(state("/proc/keys"), State::Absent);
         assert_eq!(judge(&found).verdict, Verdict::Open);
+        let found = read(&Source::new(dir.path()), &[], 0);
+        assert_eq!(found.iter().find(|p| p.path == "/proc/kcore").unwrap().state, State::Denied);
     }
 
     #[test]
     fn all_closed_is_good() {
-        assert_eq!(judge(&read(&Source::new("/nonexistent"), &[])).verdict, Verdict::Good);
+        assert_eq!(judge(&read(&Source::new("/nonexistent"), &[], 0)).verdict, Verdict::Good);
     }
 }

@@ -95,7 +95,7 @@ impl Report {
         let capabilities = Capabilities::new(&status);
         let seccomp = Seccomp::new(&status);
         let namespaces = Namespaces::read(source, &status);
-        let paths = paths::read(source, &mounts);
+        let paths = paths::read(source, &mounts, status.effective);
         let cgroup = Cgroup::read(source, &mounts);
         let devices = Devices::read(source);
         let network = Network::read(source);

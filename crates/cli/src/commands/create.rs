@@ -26,7 +26,7 @@ fn run(context: &Context, matches: &ArgMatches) -> Outcome {
 }
 
 fn create(context: &Context, creation: &Creation) -> Outcome {
-    let mut config = creation.config(terminal::size())?;
+    let mut config = creation.config(terminal::size)?;
     config.stdin_once = creation.interactive;
     let cidfile = creation.cidfile.as_deref().map(CidFile::create).transpose()?;
     let engine = context.engine()?;

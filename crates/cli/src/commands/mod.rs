@@ -220,6 +220,25 @@ mod tests {
     }
 
     #[test]
+    fn what_is_here_is_not_answered_with_something_else() {
+        for word in words() {
+            assert!(crate::refused::command(word).is_none(), "{word}");
+        }
+        for group in GROUPS {
+            for word in group.members.iter().flat_map(|member| member.words) {
+                assert!(crate::refused::command(&format!("{} {word}", group.word)).is_none(), "{} {word}", group.word);
+            }
+        }
+        for entry in COMMANDS {
+            let command = (entry.build)(Command::new("casemate"));
+            for flag in command.get_arguments().filter_map(clap::Arg::get_long) {
+                let answer = crate::refused::flag(entry.name, &format!("--{flag}"));
+                assert!(answer.is_none(), "{} --{flag}", entry.name);
+            }
+        }
+    }
+
+    #[test]
     fn every_argument_is_explained() {
         for entry in COMMANDS {
             let command = (entry.build)(Command::new("casemate"));

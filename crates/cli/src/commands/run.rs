@@ -49,7 +49,7 @@ fn start(context: &Context, options: &Options) -> Outcome {
     terminal::check_input(input, creation.tty)?;
     let detach_keys =
         keys::parse(&options.detach_keys).map_err(|why| Failure::usage(format!("--detach-keys: {why}")))?;
-    let mut config = creation.config(terminal::size())?;
+    let mut config = creation.config(terminal::size)?;
     config.stdin_once = input;
     let cidfile = creation.cidfile.as_deref().map(CidFile::create).transpose()?;
     let engine = context.engine()?;

@@ -100,8 +100,8 @@ impl Creation {
         self.image_and_command.first().map_or("", String::as_str)
     }
 
-    /// What the engine is asked for. `size` is the size of the terminal that the container gets with `-t`.
-    pub(crate) fn config(&self, size: Option<(u16, u16)>) -> Result<ContainerConfig, Failure> {
+    /// What the engine is asked for. `size` tells the size of the terminal that the container gets with `-t`.
+    pub(crate) fn config(&self, size: impl FnOnce() -> Option<(u16, u16)>) -> Result<ContainerConfig, Failure> {
         self.check_pull()?;
         let (image, command) =
             self.image_and_command.split_first().ok_or_else(|| Failure::usage("an image is needed"))?;
@@ -118,7 +118,7 @@ impl Creation {
         config.extra_hosts = self.add_host.iter().map(|text| extra_host(text)).collect::<Result<_, _>>()?;
         config.dns.clone_from(&self.dns);
         config.tty = self.tty;
-        config.terminal_size = size.filter(|_| self.tty);
+        config.terminal_size = if self.tty { size() } else { None };
         config.open_stdin = self.interactive;
         config.auto_remove = self.rm;
         config.init = self.init;
@@ -265,7 +265,7 @@ mod tests {
     #[test]
     fn what_follows_the_image_is_the_command() {
         let creation = parse(&["-it", "--name", "a", "debian", "ls", "--name", "b", "-la", "--", "x"]);
-        let config = creation.config(Some((80, 24))).unwrap();
+        let config = creation.config(|| Some((80, 24))).unwrap();
         assert_eq!(config.image, "debian");
         assert_eq!(config.command, ["ls", "--name", "b", "-la", "--", "x"]);
         assert_eq!(config.name.as_deref(), Some("a"));
@@ -289,7 +289,7 @@ mod tests {
             "max-file=2",
             "x",
         ]);
-        let config = creation.config(None).unwrap();
+        let config = creation.config(|| None).unwrap();
         assert_eq!(config.labels["a"], "1");
         assert_eq!(config.labels["b"], "");
         assert_eq!(config.extra_hosts[1], ("six".to_owned(), "::1".to_owned()));
@@ -303,7 +303,7 @@ mod tests {
             &["--pull", "always", "x"],
             &["--annotation", "x", "x"],
         ] {
-            assert!(parse(wrong).config(None).is_err(), "{wrong:?}");
+            assert!(parse(wrong).config(|| None).is_err(), "{wrong:?}");
         }
     }
 

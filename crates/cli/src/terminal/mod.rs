@@ -18,9 +18,14 @@ use crate::failure::Failure;
 const WINCH: u8 = 28;
 /// SIGHUP: the terminal is gone.
 const HUP: u8 = 1;
+/// SIGINT and SIGTERM: somebody wants an end.
+const INT: u8 = 2;
+const TERM: u8 = 15;
+/// How often somebody must want an end to get rid of this side at least.
+const STRIKES: u32 = 3;
 /// What is passed on to the container: HUP, INT, QUIT, USR1, USR2, ALRM, TERM. Stop and continue stay with the shell's job
 /// control, and what means a fault of this program stays deadly.
-const PROXIED: [u8; 7] = [HUP, 2, 3, 10, 12, 14, 15];
+const PROXIED: [u8; 7] = [HUP, INT, 3, 10, 12, 14, TERM];
 
 /// The signals of this process, held back until they can be passed on.
 ///
@@ -86,7 +91,19 @@ pub(crate) fn connect(session: &mut Session, connection: &Connection<'_>) -> Res
         ..Forward::standard(connection.input)
     };
     let tty = connection.tty;
-    let outcome = session.forward(forward, &mut |session, number| on_signal(session, number, tty));
+    let mut asked_to_end = 0;
+    let outcome = session.forward(&forward, &mut |session, number| {
+        asked_to_end += u32::from(matches!(number, INT | TERM));
+        if asked_to_end == STRIKES && !tty {
+            // Docker's way out of a container whose first process ignores the signals. Nothing is left to put back: the
+            // terminal is not raw without -t.
+            crate::output::complain(
+                "casemate: the process ignores the signal; leaving it alone, it runs on ('casemate ps')",
+            );
+            std::process::exit(1);
+        }
+        on_signal(session, number, tty);
+    });
     if raw.is_some() && matches!(outcome, Ok(Outcome::Detached)) {
         // The shell's prompt begins a line of its own.
         crate::output::complain("\r");

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 
 use casemate_posture::{IpcMode, NamespaceMode, NetworkMode, UserMode};
 use oci_spec::runtime::{
-    Linux, LinuxBuilder, LinuxIdMapping, LinuxIdMappingBuilder, LinuxNamespace, LinuxNamespaceBuilder, LinuxNamespaceType, Process,
-    RootBuilder, Spec, SpecBuilder,
+    Linux, LinuxBuilder, LinuxIdMapping, LinuxIdMappingBuilder, LinuxNamespace, LinuxNamespaceBuilder,
+    LinuxNamespaceType, Process, RootBuilder, Spec, SpecBuilder,
 };
 
 pub(crate) use mounts::{Source, Sources};
@@ -83,14 +83,18 @@ pub(crate) fn specification(materials: &Materials<'_>) -> Result<Spec> {
 pub(crate) fn specification_for_exec(record: &Record, kernel: (u32, u32), process: Process) -> Result<Spec> {
     let none = Joined::default();
     let namespaces = namespaces(record, &none)?;
-    let linux = built(
-        bare_linux().namespaces(namespaces).cgroups_path(cgroup_path(record)).build(),
-    )?;
+    let linux = built(bare_linux().namespaces(namespaces).cgroups_path(cgroup_path(record)).build())?;
     let mut linux = linux;
     linux.set_seccomp(seccomp::filter(record, kernel)?);
     let root = built(RootBuilder::default().path("rootfs").readonly(record.posture.read_only_root).build())?;
     let mut spec = built(
-        SpecBuilder::default().version(OCI_VERSION).root(root).process(process).linux(linux).hostname(String::new()).build(),
+        SpecBuilder::default()
+            .version(OCI_VERSION)
+            .root(root)
+            .process(process)
+            .linux(linux)
+            .hostname(String::new())
+            .build(),
     )?;
     spec.set_mounts(Some(Vec::new()));
     Ok(spec)
@@ -138,8 +142,8 @@ fn sysctls(record: &Record) -> HashMap<String, String> {
         .posture
         .sysctls
         .iter()
-        .filter(|(key, _)| !(key.starts_with("net.") && !namespaces.network.is_own()))
-        .filter(|(key, _)| !(key.starts_with("user.") && (!namespaces.user.is_own() || record.joined.is_some())))
+        .filter(|(key, _)| namespaces.network.is_own() || !key.starts_with("net."))
+        .filter(|(key, _)| !key.starts_with("user.") || namespaces.user.is_own() && record.joined.is_none())
         .map(|(key, value)| (key.clone().into_owned(), value.clone().into_owned()))
         .collect()
 }

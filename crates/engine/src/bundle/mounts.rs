@@ -85,7 +85,12 @@ fn kernel_file_systems(materials: &Materials<'_>) -> Result<Vec<Mount>> {
     } else {
         new_file_system("proc", "proc", "/proc", strings(&["nosuid", "noexec", "nodev"]))?
     });
-    list.push(new_file_system("tmpfs", "tmpfs", "/dev", strings(&["nosuid", "noexec", "strictatime", "mode=755", "size=1m"]))?);
+    list.push(new_file_system(
+        "tmpfs",
+        "tmpfs",
+        "/dev",
+        strings(&["nosuid", "noexec", "strictatime", "mode=755", "size=1m"]),
+    )?);
     list.push(new_file_system(
         "devpts",
         "devpts",
@@ -97,14 +102,20 @@ fn kernel_file_systems(materials: &Materials<'_>) -> Result<Vec<Mount>> {
         list.push(new_file_system("mqueue", "mqueue", "/dev/mqueue", strings(&["nosuid", "noexec", "nodev"]))?);
     }
     let sys_of_host = matches!(posture.namespaces.network, NetworkMode::Host);
-    let sys = if posture.privileged { ["nosuid", "noexec", "nodev", "rw"] } else { ["nosuid", "noexec", "nodev", "ro"] };
+    let sys =
+        if posture.privileged { ["nosuid", "noexec", "nodev", "rw"] } else { ["nosuid", "noexec", "nodev", "ro"] };
     list.push(if borrowed(sys_of_host) {
         bind("/sys", "/sys", strings(&read_only_bind))?
     } else {
         new_file_system("sysfs", "sysfs", "/sys", strings(&sys))?
     });
     if !borrowed(sys_of_host) {
-        list.push(new_file_system("cgroup", "cgroup", "/sys/fs/cgroup", strings(&["nosuid", "noexec", "nodev", "relatime", "ro"]))?);
+        list.push(new_file_system(
+            "cgroup",
+            "cgroup",
+            "/sys/fs/cgroup",
+            strings(&["nosuid", "noexec", "nodev", "relatime", "ro"]),
+        )?);
     }
     Ok(list)
 }
@@ -117,7 +128,9 @@ fn shared_memory(materials: &Materials<'_>) -> Result<Option<Mount>> {
     let flags = ["nosuid", "noexec", "nodev"];
     match (&posture.namespaces.ipc, &materials.sources.shm) {
         (IpcMode::None, _) => Ok(None),
-        (IpcMode::Host, _) => bind("/dev/shm", "/dev/shm", strings(&["bind", "nosuid", "noexec", "nodev", "rprivate"])).map(Some),
+        (IpcMode::Host, _) => {
+            bind("/dev/shm", "/dev/shm", strings(&["bind", "nosuid", "noexec", "nodev", "rprivate"])).map(Some)
+        }
         (_, Some(directory)) => {
             let mut options = strings(&["bind", "rprivate"]);
             options.extend(strings(&flags));

@@ -119,10 +119,9 @@ fn rlimits(posture: &Posture) -> Result<Vec<PosixRlimit>> {
         .ulimits
         .iter()
         .map(|(resource, limit)| {
-            let kind: PosixRlimitType = resource
-                .rlimit()
-                .parse()
-                .map_err(|_| Error::invalid("ulimit", resource.name(), "is not one that the OCI specification knows"))?;
+            let kind: PosixRlimitType = resource.rlimit().parse().map_err(|_| {
+                Error::invalid("ulimit", resource.name(), "is not one that the OCI specification knows")
+            })?;
             built(PosixRlimitBuilder::default().typ(kind).soft(limit.soft).hard(limit.hard).build())
         })
         .collect()

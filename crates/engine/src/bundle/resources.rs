@@ -69,7 +69,8 @@ fn cpu(limits: &Limits) -> Result<LinuxCpu> {
 }
 
 fn block_io(limits: &Limits) -> Result<Option<LinuxBlockIo>> {
-    let throttles = [&limits.device_read_bps, &limits.device_write_bps, &limits.device_read_iops, &limits.device_write_iops];
+    let throttles =
+        [&limits.device_read_bps, &limits.device_write_bps, &limits.device_read_iops, &limits.device_write_iops];
     if limits.blkio_weight.is_none() && throttles.iter().all(|list| list.is_empty()) {
         return Ok(None);
     }
@@ -100,7 +101,8 @@ fn throttle(list: &[Throttle]) -> Result<Vec<LinuxThrottleDevice>> {
 /// named. The runtime adds the default devices.
 pub(super) fn devices(posture: &Posture) -> Result<(Vec<LinuxDevice>, Vec<LinuxDeviceCgroup>)> {
     let mut files = Vec::with_capacity(posture.devices.len());
-    let mut rules = vec![built(LinuxDeviceCgroupBuilder::default().allow(false).typ(LinuxDeviceType::A).access("rwm").build())?];
+    let mut rules =
+        vec![built(LinuxDeviceCgroupBuilder::default().allow(false).typ(LinuxDeviceType::A).access("rwm").build())?];
     for device in &posture.devices {
         let (kind, major, minor) = device_numbers(&device.host)?;
         files.push(built(

@@ -15,14 +15,22 @@ use crate::record::Record;
 /// The filter; `None` where the posture has none.
 pub(super) fn filter(record: &Record, kernel: (u32, u32)) -> Result<Option<LinuxSeccomp>> {
     let Some(arch) = Arch::native() else {
-        return Err(Error::invalid("seccomp", std::env::consts::ARCH, "casemate knows no system calls of this architecture"));
+        return Err(Error::invalid(
+            "seccomp",
+            std::env::consts::ARCH,
+            "casemate knows no system calls of this architecture",
+        ));
     };
-    let Some(rules) = record.posture.seccomp.resolve(arch, &record.posture.capabilities, kernel) else { return Ok(None) };
+    let Some(rules) = record.posture.seccomp.resolve(arch, &record.posture.capabilities, kernel) else {
+        return Ok(None);
+    };
     let syscalls = rules
         .rules
         .iter()
         .map(|rule| {
-            let mut call = LinuxSyscallBuilder::default().names(rule.names.iter().map(|name| name.clone().into_owned()).collect::<Vec<_>>()).action(action(rule.action)?);
+            let mut call = LinuxSyscallBuilder::default()
+                .names(rule.names.iter().map(|name| name.clone().into_owned()).collect::<Vec<_>>())
+                .action(action(rule.action)?);
             if let Some(errno) = rule.errno {
                 call = call.errno_ret(errno);
             }
@@ -48,7 +56,9 @@ pub(super) fn filter(record: &Record, kernel: (u32, u32)) -> Result<Option<Linux
         .collect::<Result<Vec<LinuxSyscall>>>()?;
     let mut builder = LinuxSeccompBuilder::default()
         .default_action(action(rules.default_action)?)
-        .architectures(rules.architectures.iter().map(|arch| same_name::<OciArch>(arch.name())).collect::<Result<Vec<_>>>()?)
+        .architectures(
+            rules.architectures.iter().map(|arch| same_name::<OciArch>(arch.name())).collect::<Result<Vec<_>>>()?,
+        )
         .syscalls(syscalls);
     if let Some(errno) = rules.default_errno {
         builder = builder.default_errno_ret(errno);
@@ -69,7 +79,7 @@ fn flag_of(flag: Flag) -> Result<LinuxSeccompFilterFlag> {
 }
 
 fn operator(op: Op) -> Result<LinuxSeccompOperator> {
-    same_name(&op)
+    same_name(op)
 }
 
 /// Both sides are written with libseccomp's names; what one does not know of the other is an error, not a rule left out.

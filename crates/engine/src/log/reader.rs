@@ -229,8 +229,7 @@ mod tests {
 
     fn written(lines: u32, max_size: u64) -> tempfile::TempDir {
         let root = tempfile::tempdir().unwrap();
-        let mut log =
-            LogWriter::new(root.path(), &LogConfig { max_size, max_files: 50, ..LogConfig::default() });
+        let mut log = LogWriter::new(root.path(), &LogConfig { max_size, max_files: 50, ..LogConfig::default() });
         for number in 0..lines {
             let stream = if number % 2 == 0 { Stream::Stdout } else { Stream::Stderr };
             log.write(stream, format!("line {number}\n").as_bytes(), Timestamp::from_unix(i64::from(number), 0));
@@ -261,7 +260,8 @@ mod tests {
         for max_size in [500, 1 << 20] {
             let root = written(40, max_size);
             for tail in [0_u32, 1, 5, 6, 7, 39, 40, 41, 1000] {
-                let expected: Vec<_> = (40_u32.saturating_sub(tail)..40).map(|number| format!("line {number}")).collect();
+                let expected: Vec<_> =
+                    (40_u32.saturating_sub(tail)..40).map(|number| format!("line {number}")).collect();
                 let options = LogOptions { tail: Some(tail.into()), ..LogOptions::default() };
                 assert_eq!(lines(&root, &options), expected, "tail {tail} of files of {max_size}");
             }
@@ -299,8 +299,7 @@ mod tests {
     #[test]
     fn following_survives_rotation_and_loses_nothing() {
         let root = written(5, 500);
-        let mut log =
-            LogWriter::new(root.path(), &LogConfig { max_size: 500, max_files: 50, ..LogConfig::default() });
+        let mut log = LogWriter::new(root.path(), &LogConfig { max_size: 500, max_files: 50, ..LogConfig::default() });
         let mut rounds = 0;
         let mut found = Vec::new();
         let options = LogOptions { follow: true, ..LogOptions::default() };
@@ -310,7 +309,11 @@ mod tests {
             &mut || {
                 rounds += 1;
                 for number in 0..20 {
-                    log.write(Stream::Stdout, format!("round {rounds} {number}\n").as_bytes(), Timestamp::from_unix(9, 0));
+                    log.write(
+                        Stream::Stdout,
+                        format!("round {rounds} {number}\n").as_bytes(),
+                        Timestamp::from_unix(9, 0),
+                    );
                 }
                 Ok(rounds < 3)
             },

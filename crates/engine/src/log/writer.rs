@@ -124,7 +124,7 @@ impl LogWriter {
             return;
         }
         if self.append().is_err() {
-            self.lost += self.encoded.iter().filter(|&&b| b == b'\n').count() as u64;
+            self.lost += self.encoded.split(|&b| b == b'\n').count() as u64 - 1;
         }
         self.encoded.clear();
         if self.encoded.capacity() > 4096 {
@@ -230,7 +230,10 @@ mod tests {
         log.write(Stream::Stderr, b"bell\x07 \xff end\n", now);
         let text = content(root.path(), 0);
         let lines: Vec<&str> = text.lines().collect();
-        assert_eq!(lines[0], r#"{"log":"hello \"world\"\\\n","stream":"stdout","time":"1970-01-01T00:00:00.000000001Z"}"#);
+        assert_eq!(
+            lines[0],
+            r#"{"log":"hello \"world\"\\\n","stream":"stdout","time":"1970-01-01T00:00:00.000000001Z"}"#
+        );
         let entry: super::super::LogEntry = serde_json::from_str(lines[1]).unwrap();
         assert_eq!(entry.text, "bell\u{7} \u{fffd} end\n");
         assert_eq!(entry.stream, Stream::Stderr);

@@ -34,13 +34,17 @@ pub(super) enum Wish {
     Input(Vec<u8>),
     /// The input has ended: the client said so, or it is gone (and had not said that it detaches).
     InputEnd,
-    Resize { columns: u16, rows: u16 },
+    Resize {
+        columns: u16,
+        rows: u16,
+    },
 }
 
 impl Clients {
     /// The starting command is a client from the beginning.
     pub(super) fn new(command: OwnedFd, attached: bool, input: bool) -> Self {
-        let first = Client { socket: command, wants_output: attached, gives_input: attached && input, waiting: Vec::new() };
+        let first =
+            Client { socket: command, wants_output: attached, gives_input: attached && input, waiting: Vec::new() };
         Self { list: vec![first], buffer: Vec::new() }
     }
 
@@ -180,5 +184,107 @@ impl Client {
             }
             Err(_) => false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::STDOUT;
+    use crate::log::Stream;
+    use crate::session::{Event, Session};
+
+    fn connected(attached: bool, input: bool) -> (Clients, Session) {
+        let (ours, theirs) = casemate_kernel::socket::pair().unwrap();
+        (Clients::new(theirs, attached, input), Session::from_socket(ours, None))
+    }
+
+    fn heard(session: &mut Session) -> Vec<String> {
+        let mut events = Vec::new();
+        while session
+            .receive(&mut |event| {
+                events.push(match event {
+                    Event::Output(Stream::Stdout, data) => format!("out {}", data.len()),
+                    other => format!("{other:?}"),
+                });
+                Ok(())
+            })
+            .unwrap()
+        {
+            if events.last().is_some_and(|last| last == "Lost") {
+                break;
+            }
+        }
+        events
+    }
+
+    #[test]
+    fn a_full_client_loses_nothing_and_holds_the_container_back() {
+        let (mut clients, mut session) = connected(true, false);
+        let frame = [vec![STDOUT], vec![b'x'; 32 * 1024]].concat();
+        let mut sent = 0;
+        while !clients.is_blocked() {
+            clients.send_output(&frame);
+            sent += 1;
+            assert!(sent < 10_000, "a socket's buffer is bounded");
+        }
+        let mut received = heard(&mut session).len();
+        clients.flush();
+        assert!(!clients.is_blocked());
+        received += heard(&mut session).len();
+        assert_eq!(received, sent);
+    }
+
+    #[test]
+    fn input_resize_and_ends_become_wishes() {
+        let (mut clients, mut session) = connected(true, true);
+        let mut wishes = Vec::new();
+        assert_eq!(session.send_input(b"typed").unwrap(), 5);
+        session.resize(100, 30).unwrap();
+        session.end_input().unwrap();
+        for _ in 0..4 {
+            assert!(!clients.hear(0, &mut wishes));
+        }
+        assert_eq!(wishes, [Wish::Input(b"typed".to_vec()), Wish::Resize { columns: 100, rows: 30 }, Wish::InputEnd]);
+    }
+
+    #[test]
+    fn who_vanishes_ends_the_input_and_who_detaches_does_not() {
+        for (detaches, expected) in [(false, vec![Wish::InputEnd]), (true, vec![])] {
+            let (mut clients, mut session) = connected(true, true);
+            if detaches {
+                session.leave();
+            }
+            drop(session);
+            let mut wishes = Vec::new();
+            assert!(clients.hear(0, &mut wishes), "it is let go");
+            assert_eq!(wishes, expected, "detaches: {detaches}");
+            assert!(clients.is_empty());
+        }
+    }
+
+    #[test]
+    fn who_may_not_type_is_not_heard_typing() {
+        let (mut clients, mut session) = connected(true, false);
+        session.send_input(b"typed").unwrap();
+        let mut wishes = Vec::new();
+        assert!(!clients.hear(0, &mut wishes));
+        assert!(wishes.is_empty());
+    }
+
+    #[test]
+    fn a_detached_start_hears_that_it_started_and_no_more() {
+        let (mut clients, mut session) = connected(false, false);
+        clients.tell_started(7, false);
+        assert!(clients.is_empty());
+        assert_eq!(heard(&mut session), ["Started { pid: 7 }", "Lost"]);
+    }
+
+    #[test]
+    fn the_end_is_told_to_all() {
+        let (mut clients, mut session) = connected(true, false);
+        clients.tell(&Reply::Exited { code: 3, oom_killed: false });
+        drop(clients);
+        assert_eq!(heard(&mut session), ["Exited { code: 3, oom_killed: false }", "Lost"]);
     }
 }

@@ -27,11 +27,12 @@ pub(super) fn finish(mut ended: Ended, watch: &Watch, lock: File) {
         finished: Timestamp::now(),
         error,
     };
-    events::append(&watch.directories, "die", &watch.leaving, Some(code));
+    let actions: &[&str] = if watch.auto_remove { &["die", "destroy"] } else { &["die"] };
+    events::append(&watch.directories, actions, &watch.leaving, Some(code));
     if watch.auto_remove {
         // Gone before anybody is told that it ended: its name can be used again at once.
         let _ = removal::remove(&watch.directories, &watch.leaving);
-        let _ = directories::remove_tree(&watch.run);
+        let _ = removal::remove_run(&watch.run);
     } else {
         // What can't be written (a full disk) is lost; the next command that looks finds the state without a supervisor and
         // records the end as well as it can.
@@ -43,7 +44,7 @@ pub(super) fn finish(mut ended: Ended, watch: &Watch, lock: File) {
     drop(ended.clients);
     let _ = ended.cgroup.remove();
     if !watch.auto_remove && !watch.run.join(STATE_FILE).exists() {
-        let _ = directories::remove_tree(&watch.run);
+        let _ = removal::remove_run(&watch.run);
     }
     // Only now may somebody start it again: its control group is gone.
     drop(lock);

@@ -21,8 +21,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::frame::Reply;
 use crate::launch::{self, Launched, Plan};
 use crate::log::LogWriter;
-use crate::removal::Leaving;
 use crate::record::{self, Live, Record, STATE_FILE};
+use crate::removal::Leaving;
 use crate::session;
 use crate::time::Timestamp;
 
@@ -92,12 +92,7 @@ fn start(order: &Order, lock: &File) -> Result<Begun> {
     let record = &order.record;
     let id = &record.identity.id;
     let signals = process::signal_fd(&FORWARDED).map_err(|error| Error::kernel("receive signals")(error.into()))?;
-    let plan = Plan {
-        directories: &order.directories,
-        record,
-        layers: &order.layers,
-        init: order.init.as_deref(),
-    };
+    let plan = Plan { directories: &order.directories, record, layers: &order.layers, init: order.init.as_deref() };
     let mut launched = launch::create(&plan)?;
     let run = order.directories.run_of(id);
     let started = Timestamp::now();

@@ -57,17 +57,16 @@ impl<'a> Contents<'a> {
         limits: Limits,
     ) -> Result<Self, Error> {
         let decoder = Decoder::new(stream, limits).map_err(|source| layer_error(LayerError::Stream(source)))?;
-        let limits_of_files = Limits {
-            entries: MAX_FILES,
-            ..limits
-        };
+        let limits_of_files = Limits { entries: MAX_FILES, ..limits };
         let mut reader = Reader::new(BufReader::with_capacity(BUFFER, decoder), limits_of_files);
         let mut items = BTreeMap::new();
         while let Some(entry) = reader.next_entry().map_err(archive_error)? {
             let item = match entry.kind {
                 EntryType::Directory => continue,
                 EntryType::Regular => Item::File(stage(staging, &entry, &mut reader)?),
-                EntryType::SymbolicLink => Item::Link(follow(&entry.path, &entry.link).ok_or_else(|| leads_out(&entry))?),
+                EntryType::SymbolicLink => {
+                    Item::Link(follow(&entry.path, &entry.link).ok_or_else(|| leads_out(&entry))?)
+                }
                 EntryType::HardLink => Item::Link(normal(&entry.link).ok_or_else(|| leads_out(&entry))?),
                 kind => {
                     return Err(Error::Archive(format!("entry {:?} is a {kind}", entry.name())));
@@ -85,22 +84,14 @@ impl<'a> Contents<'a> {
         // The rest of the stream is read so that a pipe's writer ends well, and a compressed stream's checksum is verified.
         std::io::copy(&mut reader.into_source(), &mut std::io::sink())
             .map_err(|source| layer_error(LayerError::Stream(source)))?;
-        Ok(Self {
-            staging,
-            origin: Origin::Archive(items),
-            limits,
-        })
+        Ok(Self { staging, origin: Origin::Archive(items), limits })
     }
 
     pub(super) fn from_directory(staging: &'a Staging, path: &Path, limits: Limits) -> Result<Self, Error> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = open(path, flags, Mode::empty()).map_err(Error::os("open", path))?;
         let path = path.to_owned();
-        Ok(Self {
-            staging,
-            origin: Origin::Directory { path, root },
-            limits,
-        })
+        Ok(Self { staging, origin: Origin::Directory { path, root }, limits })
     }
 
     /// The layout's directory name: what its author called it.
@@ -207,11 +198,7 @@ fn open_beneath(root: &OwnedFd, name: &str) -> Result<File, rustix::io::Errno> {
     openat2(root, name, flags, Mode::empty(), resolve).map(File::from)
 }
 
-fn stage(
-    staging: &Staging,
-    entry: &Entry,
-    reader: &mut Reader<BufReader<Decoder>>,
-) -> Result<Blob, Error> {
+fn stage(staging: &Staging, entry: &Entry, reader: &mut Reader<BufReader<Decoder>>) -> Result<Blob, Error> {
     if entry.sparse.is_some() {
         return Err(Error::Archive(format!("entry {:?} is sparse", entry.name())));
     }
@@ -233,10 +220,7 @@ fn archive_error(error: tar::Error) -> Error {
 }
 
 fn layer_error(source: LayerError) -> Error {
-    Error::Layer {
-        context: "the archive".to_owned(),
-        source,
-    }
+    Error::Layer { context: "the archive".to_owned(), source }
 }
 
 /// A name without empty parts and `.`; `None` if it climbs with `..` or is absolute.
@@ -244,8 +228,7 @@ fn normal(name: &[u8]) -> Option<Vec<u8>> {
     if name.starts_with(b"/") {
         return None;
     }
-    let parts: Vec<&[u8]> =
-        name.split(|byte| *byte == b'/').filter(|part| !matches!(*part, b"" | b".")).collect();
+    let parts: Vec<&[u8]> = name.split(|byte| *byte == b'/').filter(|part| !matches!(*part, b"" | b".")).collect();
     (!parts.contains(&&b".."[..])).then(|| parts.join(&b'/'))
 }
 

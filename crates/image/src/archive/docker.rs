@@ -70,11 +70,7 @@ fn addition(contents: &Contents<'_>, image: &SavedImage) -> Result<Addition, Err
                 blob.digest
             )));
         }
-        let part = LayerPart {
-            id,
-            blob: blob.digest,
-            compression: Some(compression),
-        };
+        let part = LayerPart { id, blob: blob.digest, compression: Some(compression) };
         layers.push((part, blob.size));
     }
     let tags = image.repo_tags.iter().flatten();

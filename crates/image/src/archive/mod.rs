@@ -61,19 +61,13 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Layer`] names the entry that is refused. Nothing is left behind then.
-    pub fn import(
-        &self,
-        source: impl Read,
-        reference: &Reference,
-        changes: &[Change],
-    ) -> Result<Imported, Error> {
+    pub fn import(&self, source: impl Read, reference: &Reference, changes: &[Change]) -> Result<Imported, Error> {
         check_tag(reference)?;
         let staging = self.staging()?;
         let (blob, _) = staging.add(source, self.limits().bytes).map_err(|error| match error {
-            AddError::Read(source) => Error::Layer {
-                context: "the archive".to_owned(),
-                source: LayerError::Stream(source),
-            },
+            AddError::Read(source) => {
+                Error::Layer { context: "the archive".to_owned(), source: LayerError::Stream(source) }
+            }
             AddError::Write(error) => error,
         })?;
         let compression = sniff(&staging.blob(blob))?;
@@ -99,11 +93,7 @@ impl Store {
         )?;
         let id = addition.id;
         self.commit(&staging, &[addition], BTreeMap::from([(DiffId(unpacked.digest.unwrap_or(blob)), made)]))?;
-        Ok(Imported {
-            id,
-            reference: reference.clone(),
-            size: unpacked.size,
-        })
+        Ok(Imported { id, reference: reference.clone(), size: unpacked.size })
     }
 
     /// Brings images from what `docker save`, `podman save`, `skopeo`, `buildah` or `umoci` wrote.
@@ -134,13 +124,7 @@ impl Store {
             ));
         };
         self.commit(&staging, &additions, BTreeMap::new())?;
-        Ok(additions
-            .into_iter()
-            .map(|addition| Loaded {
-                id: addition.id,
-                references: addition.references,
-            })
-            .collect())
+        Ok(additions.into_iter().map(|addition| Loaded { id: addition.id, references: addition.references }).collect())
     }
 }
 
@@ -204,11 +188,7 @@ pub(crate) fn assemble(staging: &Staging, assembly: &Assembly<'_>) -> Result<Add
     configuration.set_rootfs(root);
     configuration.set_history(Some(vec![history]));
     let bytes = to_json(&configuration)?;
-    let part = LayerPart {
-        id: assembly.id,
-        blob: assembly.blob,
-        compression: Some(assembly.compression),
-    };
+    let part = LayerPart { id: assembly.id, blob: assembly.blob, compression: Some(assembly.compression) };
     let size = staging.size(assembly.blob)?;
     let layers = [(part, size)];
     let mut addition = describe(staging, &bytes, &layers, assembly.references.clone())?;
@@ -254,7 +234,7 @@ fn to_json(value: &impl serde::Serialize) -> Result<Vec<u8>, Error> {
 }
 
 /// This machine's architecture in Go's words.
-fn architecture() -> &'static str {
+pub(crate) fn architecture() -> &'static str {
     match std::env::consts::ARCH {
         "x86_64" => "amd64",
         "aarch64" => "arm64",

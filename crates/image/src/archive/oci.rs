@@ -25,10 +25,7 @@ pub(super) fn images(contents: &Contents<'_>) -> Result<Vec<Addition>, Error> {
             return Err(Error::Archive("its index.json is a manifest, not an index".to_owned()));
         }
     };
-    let mut walk = Walk {
-        contents,
-        documents: 0,
-    };
+    let mut walk = Walk { contents, documents: 0 };
     let mut additions: Vec<Addition> = Vec::new();
     for group in groups(entries) {
         let references: Vec<Reference> = group.name.iter().filter_map(|name| reference(contents, name)).collect();
@@ -62,10 +59,7 @@ fn groups(entries: Vec<Descriptor>) -> Vec<Group> {
         let joins = name.is_some() || entry.platform.is_some();
         match groups.iter_mut().find(|group| joins && group.name == name) {
             Some(group) => group.entries.push(entry),
-            None => groups.push(Group {
-                name,
-                entries: vec![entry],
-            }),
+            None => groups.push(Group { name, entries: vec![entry] }),
         }
     }
     groups
@@ -139,7 +133,8 @@ fn is_configuration(media_type: &str) -> bool {
 
 fn fits(platform: Option<&Platform>) -> bool {
     platform.is_none_or(|platform| {
-        matches!(platform.os.as_str(), "" | "linux") && (platform.architecture.is_empty() || platform.architecture == architecture())
+        matches!(platform.os.as_str(), "" | "linux")
+            && (platform.architecture.is_empty() || platform.architecture == architecture())
     })
 }
 
@@ -158,11 +153,7 @@ fn addition(contents: &Contents<'_>, descriptor: &Descriptor, manifest: &Manifes
             )));
         };
         contents.blob(layer)?;
-        layers.push(LayerPart {
-            id,
-            blob: layer.digest,
-            compression: Some(compression),
-        });
+        layers.push(LayerPart { id, blob: layer.digest, compression: Some(compression) });
     }
     let media_type = match descriptor.media_type.as_str() {
         "" => media::OCI_MANIFEST,

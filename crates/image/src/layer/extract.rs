@@ -9,9 +9,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 
 use rustix::fs::{
-    AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Timespec, Timestamps, Uid, UTIME_OMIT,
-    XattrFlags, chmodat, chownat, fchmod, fchown, fsetxattr, ftruncate, futimens, linkat, makedev,
-    mkdirat, mknodat, openat, openat2, statat, symlinkat, utimensat,
+    AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags, chmodat,
+    chownat, fchmod, fchown, fsetxattr, ftruncate, futimens, linkat, makedev, mkdirat, mknodat, openat, openat2,
+    statat, symlinkat, utimensat,
 };
 use rustix::io::Errno;
 
@@ -30,13 +30,8 @@ const MAX_XATTR: usize = 64 * 1024;
 const MAX_REMEMBERED: usize = 256 << 20;
 
 /// Beneath the root, through no symbolic link whatever.
-const STRICT: ResolveFlags = ResolveFlags::BENEATH
-    .union(ResolveFlags::NO_SYMLINKS)
-    .union(ResolveFlags::NO_MAGICLINKS);
-const DIRECTORY: OFlags = OFlags::RDONLY
-    .union(OFlags::DIRECTORY)
-    .union(OFlags::NOFOLLOW)
-    .union(OFlags::CLOEXEC);
+const STRICT: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS).union(ResolveFlags::NO_MAGICLINKS);
+const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// Unpacks entries into one directory.
 pub(super) struct Extractor {
@@ -48,8 +43,6 @@ pub(super) struct Extractor {
     directories: Vec<(Vec<u8>, Timestamps)>,
     remembered: usize,
     size: u64,
-    /// Whether what is made belongs to root without being asked.
-    as_root: bool,
 }
 
 /// A failure without the entry's name, which [`Extractor::extract`] adds.
@@ -71,37 +64,18 @@ fn kernel(doing: &'static str) -> impl Fn(Errno) -> Fault {
 
 impl Extractor {
     pub(super) fn new(root: OwnedFd, limits: Limits) -> Self {
-        Self {
-            root,
-            limits,
-            cached: None,
-            directories: Vec::new(),
-            remembered: 0,
-            size: 0,
-            as_root: rustix::process::geteuid().is_root(),
-        }
+        Self { root, limits, cached: None, directories: Vec::new(), remembered: 0, size: 0 }
     }
 
     /// Makes one entry, taking its content from `reader`.
-    pub(super) fn extract<R: BufRead>(
-        &mut self,
-        entry: &Entry,
-        reader: &mut Reader<R>,
-    ) -> Result<(), LayerError> {
+    pub(super) fn extract<R: BufRead>(&mut self, entry: &Entry, reader: &mut Reader<R>) -> Result<(), LayerError> {
         self.make(entry, reader).map_err(|fault| match fault {
-            Fault::Refused(reason) => LayerError::Refused {
-                entry: entry.name(),
-                reason,
-            },
+            Fault::Refused(reason) => LayerError::Refused { entry: entry.name(), reason },
             Fault::Kernel(_, Errno::NAMETOOLONG) => LayerError::Refused {
                 entry: entry.name(),
                 reason: "a part of its name is longer than 255 bytes".to_owned(),
             },
-            Fault::Kernel(doing, errno) => LayerError::Kernel {
-                entry: entry.name(),
-                doing,
-                source: errno.into(),
-            },
+            Fault::Kernel(doing, errno) => LayerError::Kernel { entry: entry.name(), doing, source: errno.into() },
             Fault::Other(error) => error,
         })
     }
@@ -144,12 +118,12 @@ impl Extractor {
                     self.cached = Some((place.path().to_vec(), directory));
                     return Ok(());
                 }
-                EntryType::Regular => self.make_file(&parent, &place, entry, reader),
-                EntryType::SymbolicLink => self.make_symbolic_link(&parent, &place, entry),
+                EntryType::Regular => make_file(&parent, &place, entry, reader),
+                EntryType::SymbolicLink => make_symbolic_link(&parent, &place, entry),
                 EntryType::HardLink => self.make_hard_link(&parent, &place, entry),
-                EntryType::CharacterDevice => self.make_node(&parent, &place, entry, FileType::CharacterDevice),
-                EntryType::BlockDevice => self.make_node(&parent, &place, entry, FileType::BlockDevice),
-                EntryType::Fifo => self.make_node(&parent, &place, entry, FileType::Fifo),
+                EntryType::CharacterDevice => make_node(&parent, &place, entry, FileType::CharacterDevice),
+                EntryType::BlockDevice => make_node(&parent, &place, entry, FileType::BlockDevice),
+                EntryType::Fifo => make_node(&parent, &place, entry, FileType::Fifo),
             },
         };
         self.cached.get_or_insert_with(|| (place.parent().to_vec(), parent));
@@ -171,7 +145,8 @@ impl Extractor {
         match mkdirat(parent, name, Mode::RWXU) {
             Ok(()) => {}
             Err(Errno::EXIST) => {
-                let present = statat(parent, name, AtFlags::SYMLINK_NOFOLLOW).map_err(kernel("look at what is there"))?;
+                let present =
+                    statat(parent, name, AtFlags::SYMLINK_NOFOLLOW).map_err(kernel("look at what is there"))?;
                 if FileType::from_raw_mode(present.st_mode) != FileType::Directory {
                     opaque = is_whiteout(&present);
                     clear(parent, name)?;
@@ -189,7 +164,7 @@ impl Extractor {
     }
 
     fn finish_directory(&mut self, directory: &OwnedFd, path: &[u8], entry: &Entry) -> Result<(), Fault> {
-        self.set_owner_and_mode(directory, entry)?;
+        set_owner_and_mode(directory, entry)?;
         set_xattrs(directory, entry)?;
         self.remembered += path.len() + size_of::<(Vec<u8>, Timestamps)>();
         if self.remembered > MAX_REMEMBERED {
@@ -199,76 +174,9 @@ impl Extractor {
         Ok(())
     }
 
-    fn make_file<R: BufRead>(
-        &self,
-        parent: &OwnedFd,
-        place: &Place,
-        entry: &Entry,
-        reader: &mut Reader<R>,
-    ) -> Result<(), Fault> {
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let private = Mode::RUSR | Mode::WUSR;
-        let file = match openat(parent, place.name(), flags, private) {
-            Err(Errno::EXIST) => {
-                clear(parent, place.name())?;
-                openat(parent, place.name(), flags, private)
-            }
-            other => other,
-        };
-        let file = File::from(file.map_err(kernel("make the file"))?);
-        let written = reader.read_content(entry, |offset, bytes| file.write_all_at(bytes, offset));
-        written.map_err(|error| match error {
-            ContentError::Archive(error) => Fault::Other(error.into()),
-            ContentError::Sink(source) => Fault::Other(LayerError::Kernel {
-                entry: entry.name(),
-                doing: "write the file",
-                source,
-            }),
-        })?;
-        if entry.sparse.is_some() {
-            ftruncate(&file, entry.size).map_err(kernel("set the size of the file"))?;
-        }
-        // The owner first: changing it takes set-id bits and file capabilities away.
-        self.set_owner_and_mode(&file, entry)?;
-        set_xattrs(&file, entry)?;
-        futimens(&file, &times(entry)).map_err(kernel("set the times of the file"))
-    }
-
-    fn make_symbolic_link(&self, parent: &OwnedFd, place: &Place, entry: &Entry) -> Result<(), Fault> {
-        let (name, target) = (place.name(), entry.link.as_slice());
-        if target.is_empty() {
-            return Err(Fault::Refused("it is a symbolic link to nothing".to_owned()));
-        }
-        replacing(parent, name, "make the symbolic link", || symlinkat(target, parent, name))?;
-        self.set_ownership(parent, name, entry)?;
-        utimensat(parent, name, &times(entry), AtFlags::SYMLINK_NOFOLLOW)
-            .map_err(kernel("set the times of the symbolic link"))
-    }
-
-    fn make_node(
-        &self,
-        parent: &OwnedFd,
-        place: &Place,
-        entry: &Entry,
-        kind: FileType,
-    ) -> Result<(), Fault> {
-        let name = place.name();
-        let device = makedev(entry.major, entry.minor);
-        replacing(parent, name, "make the device or pipe", || {
-            mknodat(parent, name, kind, Mode::empty(), device)
-        })?;
-        self.set_ownership(parent, name, entry)?;
-        // Followed only in form: the name was made above, in a directory that is nobody else's.
-        chmodat(parent, name, Mode::from_raw_mode(entry.mode), AtFlags::empty())
-            .map_err(kernel("set the mode of the device or pipe"))?;
-        utimensat(parent, name, &times(entry), AtFlags::SYMLINK_NOFOLLOW)
-            .map_err(kernel("set the times of the device or pipe"))
-    }
-
     fn make_hard_link(&self, parent: &OwnedFd, place: &Place, entry: &Entry) -> Result<(), Fault> {
-        let refuse = |why: &str| {
-            Fault::Refused(format!("its hard link target {:?} {why}", crate::tar::escaped(&entry.link)))
-        };
+        let refuse =
+            |why: &str| Fault::Refused(format!("its hard link target {:?} {why}", crate::tar::escaped(&entry.link)));
         let target = Place::of_target(&entry.link, &self.limits)?;
         let from = self.existing(target.parent())?.ok_or_else(|| refuse("is not in this layer"))?;
         let found = match statat(&from, target.name(), AtFlags::SYMLINK_NOFOLLOW) {
@@ -282,8 +190,8 @@ impl Extractor {
         let link = || linkat(&from, target.name(), parent, place.name(), AtFlags::empty());
         match link() {
             Err(Errno::EXIST) => {
-                let present = statat(parent, place.name(), AtFlags::SYMLINK_NOFOLLOW)
-                    .map_err(kernel("look at what is there"))?;
+                let present =
+                    statat(parent, place.name(), AtFlags::SYMLINK_NOFOLLOW).map_err(kernel("look at what is there"))?;
                 if (present.st_dev, present.st_ino) == (found.st_dev, found.st_ino) {
                     return Ok(());
                 }
@@ -297,24 +205,19 @@ impl Extractor {
             other => other.map_err(kernel("make the hard link")),
         }
     }
+}
 
-    /// Modes are always set by descriptor, because the creating calls would apply the caller's umask.
-    fn set_owner_and_mode(&self, file: impl AsFd, entry: &Entry) -> Result<(), Fault> {
-        let file = file.as_fd();
-        if !self.as_root || (entry.uid, entry.gid) != (0, 0) {
-            let (uid, gid) = (Uid::from_raw(entry.uid), Gid::from_raw(entry.gid));
-            fchown(file, Some(uid), Some(gid)).map_err(kernel("set the owner"))?;
-        }
-        fchmod(file, Mode::from_raw_mode(entry.mode)).map_err(kernel("set the mode"))
-    }
+/// Owners and modes are always set, because what the creating calls give depends on the caller's umask and on set-group-id parents.
+fn set_owner_and_mode(file: impl AsFd, entry: &Entry) -> Result<(), Fault> {
+    let file = file.as_fd();
+    let (uid, gid) = (Uid::from_raw(entry.uid), Gid::from_raw(entry.gid));
+    fchown(file, Some(uid), Some(gid)).map_err(kernel("set the owner"))?;
+    fchmod(file, Mode::from_raw_mode(entry.mode)).map_err(kernel("set the mode"))
+}
 
-    fn set_ownership(&self, parent: &OwnedFd, name: &[u8], entry: &Entry) -> Result<(), Fault> {
-        if self.as_root && (entry.uid, entry.gid) == (0, 0) {
-            return Ok(());
-        }
-        let (uid, gid) = (Uid::from_raw(entry.uid), Gid::from_raw(entry.gid));
-        chownat(parent, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW).map_err(kernel("set the owner"))
-    }
+fn set_ownership(parent: &OwnedFd, name: &[u8], uid: u32, gid: u32) -> Result<(), Fault> {
+    let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+    chownat(parent, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW).map_err(kernel("set the owner"))
 }
 
 /// Removes what an earlier entry made under this name.
@@ -336,6 +239,56 @@ fn replacing(
         }
         other => other.map_err(kernel(doing)),
     }
+}
+
+fn make_file<R: BufRead>(parent: &OwnedFd, place: &Place, entry: &Entry, reader: &mut Reader<R>) -> Result<(), Fault> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let private = Mode::RUSR | Mode::WUSR;
+    let file = match openat(parent, place.name(), flags, private) {
+        Err(Errno::EXIST) => {
+            clear(parent, place.name())?;
+            openat(parent, place.name(), flags, private)
+        }
+        other => other,
+    };
+    let file = File::from(file.map_err(kernel("make the file"))?);
+    let written = reader.read_content(entry, |offset, bytes| file.write_all_at(bytes, offset));
+    written.map_err(|error| match error {
+        ContentError::Archive(error) => Fault::Other(error.into()),
+        ContentError::Sink(source) => {
+            Fault::Other(LayerError::Kernel { entry: entry.name(), doing: "write the file", source })
+        }
+    })?;
+    if entry.sparse.is_some() {
+        ftruncate(&file, entry.size).map_err(kernel("set the size of the file"))?;
+    }
+    // The owner first: changing it takes set-id bits and file capabilities away.
+    set_owner_and_mode(&file, entry)?;
+    set_xattrs(&file, entry)?;
+    futimens(&file, &times(entry)).map_err(kernel("set the times of the file"))
+}
+
+fn make_symbolic_link(parent: &OwnedFd, place: &Place, entry: &Entry) -> Result<(), Fault> {
+    let (name, target) = (place.name(), entry.link.as_slice());
+    if target.is_empty() {
+        return Err(Fault::Refused("it is a symbolic link to nothing".to_owned()));
+    }
+    replacing(parent, name, "make the symbolic link", || symlinkat(target, parent, name))?;
+    set_ownership(parent, name, entry.uid, entry.gid)?;
+    utimensat(parent, name, &times(entry), AtFlags::SYMLINK_NOFOLLOW)
+        .map_err(kernel("set the times of the symbolic link"))
+}
+
+fn make_node(parent: &OwnedFd, place: &Place, entry: &Entry, kind: FileType) -> Result<(), Fault> {
+    let name = place.name();
+    let device = makedev(entry.major, entry.minor);
+    replacing(parent, name, "make the device or pipe", || mknodat(parent, name, kind, Mode::empty(), device))?;
+    set_ownership(parent, name, entry.uid, entry.gid)?;
+    // Followed only in form: the name was made above, in a directory that is nobody else's.
+    chmodat(parent, name, Mode::from_raw_mode(entry.mode), AtFlags::empty())
+        .map_err(kernel("set the mode of the device or pipe"))?;
+    utimensat(parent, name, &times(entry), AtFlags::SYMLINK_NOFOLLOW)
+        .map_err(kernel("set the times of the device or pipe"))
 }
 
 /// True for overlayfs' mark of a removed entry: the character device 0:0.
@@ -391,13 +344,7 @@ fn set_xattrs(file: impl AsFd, entry: &Entry) -> Result<(), Fault> {
 
 fn times(entry: &Entry) -> Timestamps {
     Timestamps {
-        last_access: Timespec {
-            tv_sec: 0,
-            tv_nsec: UTIME_OMIT,
-        },
-        last_modification: Timespec {
-            tv_sec: entry.mtime,
-            tv_nsec: entry.mtime_nanoseconds.into(),
-        },
+        last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
+        last_modification: Timespec { tv_sec: entry.mtime, tv_nsec: entry.mtime_nanoseconds.into() },
     }
 }

@@ -69,9 +69,7 @@ impl LayerError {
     pub fn is_io(&self) -> bool {
         match self {
             Self::Kernel { .. } => true,
-            Self::Archive(tar::Error::Read { source, .. }) | Self::Stream(source) => {
-                source.raw_os_error().is_some()
-            }
+            Self::Archive(tar::Error::Read { source, .. }) | Self::Stream(source) => source.raw_os_error().is_some(),
             _ => false,
         }
     }
@@ -107,15 +105,7 @@ pub(crate) fn unpack(
     root: OwnedFd,
     options: Options,
 ) -> Result<Unpacked, LayerError> {
-    let decoder = Decoder::new(blob, options.limits).map_err(LayerError::Stream)?;
-    if let Some(declared) = options.compression
-        && declared != decoder.compression()
-    {
-        return Err(LayerError::Compression {
-            declared: declared.to_string(),
-            found: decoder.compression().to_string(),
-        });
-    }
+    let decoder = decoder(blob, options)?;
     let (size, digest) = pipeline::run(decoder, options.hash, |chunks| {
         let mut extractor = extract::Extractor::new(root, options.limits);
         let mut reader = tar::Reader::new(chunks, options.limits);
@@ -130,6 +120,22 @@ pub(crate) fn unpack(
         extractor.finish()
     })?;
     Ok(Unpacked { digest, size })
+}
+
+/// The digest of the uncompressed stream, without making anything of it.
+pub(crate) fn content_digest(blob: impl io::Read + Send + 'static, options: Options) -> Result<Digest, LayerError> {
+    let (digest, _) = crate::digest::of_reader(decoder(blob, options)?).map_err(LayerError::Stream)?;
+    Ok(digest)
+}
+
+fn decoder(blob: impl io::Read + Send + 'static, options: Options) -> Result<Decoder, LayerError> {
+    let decoder = Decoder::new(blob, options.limits).map_err(LayerError::Stream)?;
+    match options.compression {
+        Some(declared) if declared != decoder.compression() => {
+            Err(LayerError::Compression { declared: declared.to_string(), found: decoder.compression().to_string() })
+        }
+        _ => Ok(decoder),
+    }
 }
 
 /// Unpacks one layer (plain, gzip or zstd) into an existing empty directory, as overlayfs wants it. Returns the digest of its
@@ -147,12 +153,7 @@ pub fn unpack_layer(
     use rustix::fs::{Mode, OFlags, open};
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let root = open(directory, flags, Mode::empty()).map_err(|errno| LayerError::Stream(errno.into()))?;
-    let options = Options {
-        limits,
-        hash: true,
-        end_mark: false,
-        compression: None,
-    };
+    let options = Options { limits, hash: true, end_mark: false, compression: None };
     let unpacked = unpack(blob, root, options)?;
     Ok((DiffId(unpacked.digest.unwrap_or_else(|| Digest::of(b""))), unpacked.size))
 }

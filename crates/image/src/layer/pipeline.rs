@@ -92,16 +92,9 @@ pub(super) fn run<T, E: From<StreamError>>(
             .name("decompress".to_owned())
             .spawn_scoped(scope, move || decompress(decoder, &to_consumer, to_hasher.as_ref()))
             .map_err(StreamError)?;
-        let result = consume(Chunks {
-            receiver,
-            current: None,
-            at: 0,
-        })?;
-        let digest = match hasher {
-            // A panic of the hasher is a bug of ours; passing it on keeps its message.
-            Some(hasher) => Some(hasher.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))),
-            None => None,
-        };
+        let result = consume(Chunks { receiver, current: None, at: 0 })?;
+        // A panic of the hasher is a bug of ours; passing it on keeps its message.
+        let digest = hasher.map(|hasher| hasher.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
         Ok((result, digest))
     })
 }
@@ -148,11 +141,7 @@ fn decompress(
             }
         }
         if length > 0 {
-            let chunk = Arc::new(Chunk {
-                bytes,
-                length,
-                pool: pool.clone(),
-            });
+            let chunk = Arc::new(Chunk { bytes, length, pool: pool.clone() });
             if let Some(to_hasher) = to_hasher
                 && to_hasher.send(Arc::clone(&chunk)).is_err()
             {

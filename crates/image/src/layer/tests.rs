@@ -127,6 +127,30 @@ fn an_ordinary_layer_is_unpacked_faithfully() {
 }
 
 #[test]
+fn a_set_group_id_directory_gives_its_group_to_nothing() {
+    if !is_root() {
+        return;
+    }
+    let mut shared = RawHeader::new(b"shared/", b'5', 0);
+    shared.set(100, b"0002775\0").set(116, b"0000062\0");
+    let archive = Builder::new()
+        .raw(shared, b"")
+        .file("shared/file", b"")
+        .directory("shared/directory/")
+        .symlink("shared/link", "file")
+        .entry("shared/pipe", b'6', "", b"")
+        .file("shared/implied/f", b"")
+        .end();
+    let ground = Ground::new();
+    ground.unpack(archive).unwrap();
+    for name in ["file", "directory", "link", "pipe", "implied", "implied/f"] {
+        let found = fs::symlink_metadata(ground.path("shared").join(name)).unwrap();
+        assert_eq!((found.gid(), found.mode() & 0o2000), (0, 0), "{name}");
+    }
+    assert_eq!(fs::metadata(ground.path("shared")).unwrap().mode() & 0o7777, 0o2775);
+}
+
+#[test]
 fn names_and_links_that_lead_out_are_refused_by_name() {
     let file = |name: &str| Builder::new().file(name, b"pwned");
     for (entry, archive) in [

@@ -46,22 +46,14 @@ impl Store {
     /// # Errors
     /// [`Error::Corrupt`] when it is missing, too large or its content has another digest.
     pub(super) fn read_document(&self, digest: Digest) -> Result<Vec<u8>, Error> {
-        let corrupt = |found: String| Error::Corrupt {
-            path: self.blob_path(digest),
-            expected: digest,
-            found,
-        };
+        let corrupt = |found: String| Error::Corrupt { path: self.blob_path(digest), expected: digest, found };
         let Some(file) = self.open_blob(digest)? else {
             return Err(corrupt("missing".to_owned()));
         };
         let bytes = read_bounded(file, MAX_DOCUMENT).map_err(Error::io("read", &self.blob_path(digest)))?;
         let bytes = bytes.ok_or_else(|| corrupt(format!("larger than {MAX_DOCUMENT} bytes")))?;
         let found = Digest::of(&bytes);
-        if found == digest {
-            Ok(bytes)
-        } else {
-            Err(corrupt(found.to_string()))
-        }
+        if found == digest { Ok(bytes) } else { Err(corrupt(found.to_string())) }
     }
 
     /// Reads a manifest and its configuration, both verified and checked against each other.
@@ -74,8 +66,7 @@ impl Store {
         let bytes = self.read_document(manifest)?;
         let parsed = Manifest::parse(&bytes, Some(media_type)).map_err(Error::document(context()))?;
         let bytes = self.read_document(parsed.config.digest)?;
-        let (configuration, layers) =
-            crate::config::parse_configuration(&bytes).map_err(Error::document(context()))?;
+        let (configuration, layers) = crate::config::parse_configuration(&bytes).map_err(Error::document(context()))?;
         parsed.matches(&layers).map_err(Error::document(context()))?;
         Ok((parsed, configuration, layers))
     }

@@ -109,8 +109,7 @@ impl Store {
             }
             seen.push(entry.digest);
             report.images += 1;
-            let names: Vec<String> =
-                index.references(entry.digest).iter().map(crate::Reference::familiar).collect();
+            let names: Vec<String> = index.references(entry.digest).iter().map(crate::Reference::familiar).collect();
             let name = if names.is_empty() { entry.digest.to_string() } else { names.join(", ") };
             let (manifest, layers) = match self.read_image(entry.digest, &entry.media_type) {
                 Ok((manifest, _, layers)) => (manifest, layers),
@@ -143,13 +142,7 @@ impl Store {
         missing
     }
 
-    fn check_unneeded(
-        &self,
-        lock: &Lock,
-        index: &Index,
-        repair: bool,
-        report: &mut Report,
-    ) -> Result<(), Error> {
+    fn check_unneeded(&self, lock: &Lock, index: &Index, repair: bool, report: &mut Report) -> Result<(), Error> {
         let layers: Vec<(DiffId, PathBuf)> = self.present_layers()?;
         report.layers = layers.len();
         // Where a manifest is damaged, nobody can say what is needed; that was reported above.

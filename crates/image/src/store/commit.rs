@@ -53,22 +53,32 @@ impl Store {
         additions: &[Addition],
         mut unpacked: BTreeMap<DiffId, PathBuf>,
     ) -> Result<(), Error> {
-        let parts: BTreeMap<DiffId, LayerPart> =
-            additions.iter().flat_map(|addition| &addition.layers).map(|part| (part.id, *part)).collect();
+        let mut parts: Vec<LayerPart> = Vec::new();
+        for part in additions.iter().flat_map(|addition| &addition.layers) {
+            if !parts.contains(part) {
+                parts.push(*part);
+            }
+        }
+        // What the caller unpacked gave the layer its name. Of layers that are there already, the blob is still a stranger's.
+        let made = parts.iter().filter(|part| unpacked.contains_key(&part.id));
+        let mut verified: BTreeSet<(DiffId, Digest)> = made.map(|part| (part.id, part.blob)).collect();
         loop {
-            for part in parts.values() {
+            for part in &parts {
                 if !unpacked.contains_key(&part.id) && !self.layer_directory(&part.id).exists() {
                     let path = self.unpack_staged(staging, part)?;
                     unpacked.insert(part.id, path);
+                } else if verified.contains(&(part.id, part.blob)) {
+                    continue;
+                } else {
+                    self.verify_staged(staging, part)?;
                 }
+                verified.insert((part.id, part.blob));
             }
             self.flush()?;
             let lock = self.lock()?;
             // Between the look above and the lock, another command may have removed a layer that was there.
-            let gone = |part: &LayerPart| {
-                !unpacked.contains_key(&part.id) && !self.layer_directory(&part.id).exists()
-            };
-            if parts.values().any(gone) {
+            let gone = |part: &LayerPart| !unpacked.contains_key(&part.id) && !self.layer_directory(&part.id).exists();
+            if parts.iter().any(gone) {
                 continue;
             }
             let mut placed = Placed::default();
@@ -154,14 +164,33 @@ impl Store {
     }
 
     fn unpack_staged(&self, staging: &Staging, part: &LayerPart) -> Result<PathBuf, Error> {
+        let (blob, trusted) = self.open_part(staging, part)?;
+        self.unpack(staging, blob, part, !trusted)
+    }
+
+    /// Checks that a blob unpacks to the layer that it is said to be, where that layer is there already.
+    fn verify_staged(&self, staging: &Staging, part: &LayerPart) -> Result<(), Error> {
+        let (blob, trusted) = self.open_part(staging, part)?;
+        if trusted {
+            return Ok(());
+        }
+        let options = self.options(part, true);
+        let found = layer::content_digest(blob, options).map_err(|source| layer_error(part, source))?;
+        check_digest(part, Some(found))
+    }
+
+    /// A layer's blob, and whether its own digest, verified when it was staged, is already that of its content.
+    fn open_part(&self, staging: &Staging, part: &LayerPart) -> Result<(fs::File, bool), Error> {
         let staged = staging.blob(part.blob);
-        let blob = match open_staged(&staged) {
-            Err(_) if self.has_blob(part.blob) => open_staged(&self.blob_path(part.blob))?,
-            other => other?,
-        };
-        // A plain tar whose digest was verified when it was staged needs no second hashing.
-        let verified = part.blob == part.id.0 && staged.exists();
-        self.unpack(staging, blob, part, !verified)
+        if staged.exists() {
+            let plain = part.compression == Some(Compression::Plain);
+            return Ok((open_staged(&staged)?, plain && part.blob == part.id.0));
+        }
+        Ok((open_staged(&self.blob_path(part.blob))?, false))
+    }
+
+    fn options(&self, part: &LayerPart, hash: bool) -> Options {
+        Options { limits: self.limits, hash, end_mark: false, compression: part.compression }
     }
 
     /// Unpacks a layer into the staging directory and verifies it. Returns what is to be renamed into `layers`.
@@ -172,24 +201,10 @@ impl Store {
         part: &LayerPart,
         hash: bool,
     ) -> Result<PathBuf, Error> {
-        let options = Options {
-            limits: self.limits,
-            hash,
-            end_mark: false,
-            compression: part.compression,
-        };
         let made = staging.new_path();
-        let unpacked = unpack_into(&made, blob, options, &format!("layer {}", part.blob))?;
-        match unpacked.digest {
-            Some(found) if found != part.id.0 => Err(Error::Layer {
-                context: format!("layer {}", part.blob),
-                source: LayerError::Digest {
-                    expected: part.id.0,
-                    found,
-                },
-            }),
-            _ => Ok(made),
-        }
+        let unpacked = unpack_into(&made, blob, self.options(part, hash), &format!("layer {}", part.blob))?;
+        check_digest(part, unpacked.digest)?;
+        Ok(made)
     }
 
     /// Puts layers back that should be there: after a failing disk or a hand that removed them.
@@ -219,6 +234,21 @@ impl Store {
     }
 }
 
+fn layer_error(part: &LayerPart, source: LayerError) -> Error {
+    Error::Layer { context: format!("layer {}", part.blob), source }
+}
+
+/// Checks the digest of a layer's content, where it was computed.
+fn check_digest(part: &LayerPart, found: Option<Digest>) -> Result<(), Error> {
+    match found {
+        Some(found) if found != part.id.0 => {
+            let expected = part.id.0;
+            Err(layer_error(part, LayerError::Digest { expected, found }))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Unpacks a blob into the new directory `made`, as it will stand in `layers`.
 pub(crate) fn unpack_into(
     made: &Path,
@@ -232,10 +262,8 @@ pub(crate) fn unpack_into(
     rustix::fs::chmod(&top, Mode::from_raw_mode(0o755)).map_err(Error::os("set the mode of", &top))?;
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let directory = open(&top, flags, Mode::empty()).map_err(Error::os("open", &top))?;
-    let unpacked = layer::unpack(blob, directory, options).map_err(|source| Error::Layer {
-        context: context.to_owned(),
-        source,
-    })?;
+    let unpacked = layer::unpack(blob, directory, options)
+        .map_err(|source| Error::Layer { context: context.to_owned(), source })?;
     let size = made.join("size");
     fs::write(&size, unpacked.size.to_string()).map_err(Error::io("write", &size))?;
     Ok(unpacked)

@@ -175,9 +175,8 @@ impl Store {
             Err(errno) => return Err(Error::os("open", &path)(errno)),
         };
         let bytes = super::blob::read_bounded(file, MAX_INDEX).map_err(Error::io("read", &path))?;
-        let invalid = |reason: String| {
-            Error::document(path.display().to_string())(InvalidDocument::new("index", reason))
-        };
+        let invalid =
+            |reason: String| Error::document(path.display().to_string())(InvalidDocument::new("index", reason));
         let Some(bytes) = bytes else {
             return Err(invalid(format!("it is larger than {MAX_INDEX} bytes")));
         };
@@ -192,8 +191,8 @@ impl Store {
     pub(super) fn write_index(&self, _lock: &Lock, index: &Index) -> Result<(), Error> {
         let images = self.images();
         let (path, temporary) = (images.join("index.json"), images.join("index.json.new"));
-        let text = serde_json::to_vec(index)
-            .map_err(|error| Error::io("write", &path)(std::io::Error::other(error)))?;
+        let text =
+            serde_json::to_vec(index).map_err(|error| Error::io("write", &path)(std::io::Error::other(error)))?;
         // One name is enough, because only the holder of the lock writes it.
         let mut file = File::create(&temporary).map_err(Error::io("make", &temporary))?;
         let written = file.write_all(&text).and_then(|()| file.sync_data());

@@ -59,10 +59,7 @@ impl Store {
             &Assembly {
                 changes: &[
                     Change::Entrypoint(vec![format!("/{PROGRAM}")]),
-                    Change::Label(vec![(
-                        "org.opencontainers.image.version".to_owned(),
-                        version.to_owned(),
-                    )]),
+                    Change::Label(vec![("org.opencontainers.image.version".to_owned(), version.to_owned())]),
                 ],
                 comment: "made from the running executable",
                 references: vec![reference],
@@ -79,7 +76,9 @@ impl Store {
 fn layer(program: File, size: u64) -> impl Read {
     let entry = Entry::file(PROGRAM.as_bytes(), 0o755, size);
     let end = vec![0; padding(size) + 1024];
-    io::Cursor::new(header(&entry).to_vec()).chain(Positioned { file: program, at: 0 }.take(size)).chain(io::Cursor::new(end))
+    io::Cursor::new(header(&entry).to_vec())
+        .chain(Positioned { file: program, at: 0 }.take(size))
+        .chain(io::Cursor::new(end))
 }
 
 /// Reads without the file's own position, which other descriptors of it share.
@@ -95,4 +94,3 @@ impl Read for Positioned {
         Ok(count)
     }
 }
-

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::index::Index;
 use super::{Lock, Store};
@@ -55,17 +55,11 @@ impl Store {
             return Ok(vec![Removed::Untagged(reference.clone())]);
         }
         if named.is_none() && references.len() > 1 && !force {
-            return Err(Error::SeveralReferences {
-                id: id.short(),
-                references,
-            });
+            return Err(Error::SeveralReferences { id: id.short(), references });
         }
         let by = in_use(&id);
         if !by.is_empty() && (!force || references.is_empty()) {
-            return Err(Error::InUse {
-                image: named.map_or_else(|| id.short(), |named| named.familiar()),
-                by,
-            });
+            return Err(Error::InUse { image: named.map_or_else(|| id.short(), |named| named.familiar()), by });
         }
         let mut removed: Vec<Removed> = references.iter().cloned().map(Removed::Untagged).collect();
         for reference in &references {
@@ -127,12 +121,12 @@ impl Store {
     }
 
     pub(super) fn present_layers(&self) -> Result<Vec<(DiffId, PathBuf)>, Error> {
-        let found = named_by_digest(self.layers())?;
+        let found = named_by_digest(&self.layers())?;
         Ok(found.into_iter().map(|(digest, path)| (DiffId(digest), path)).collect())
     }
 
     pub(super) fn present_blobs(&self) -> Result<Vec<(Digest, PathBuf)>, Error> {
-        named_by_digest(self.images().join("blobs/sha256"))
+        named_by_digest(&self.images().join("blobs/sha256"))
     }
 }
 
@@ -154,17 +148,15 @@ impl Trash {
 
 pub(crate) fn check_tag(reference: &Reference) -> Result<(), Error> {
     if reference.digest().is_some() {
-        return Err(Error::NotATag {
-            reference: reference.clone(),
-        });
+        return Err(Error::NotATag { reference: reference.clone() });
     }
     Ok(())
 }
 
-fn named_by_digest(directory: PathBuf) -> Result<Vec<(Digest, PathBuf)>, Error> {
+fn named_by_digest(directory: &Path) -> Result<Vec<(Digest, PathBuf)>, Error> {
     let mut found = Vec::new();
-    for entry in fs::read_dir(&directory).map_err(Error::io("read", &directory))? {
-        let entry = entry.map_err(Error::io("read", &directory))?;
+    for entry in fs::read_dir(directory).map_err(Error::io("read", directory))? {
+        let entry = entry.map_err(Error::io("read", directory))?;
         if let Some(digest) = entry.file_name().to_str().and_then(Digest::from_hex) {
             found.push((digest, entry.path()));
         }
@@ -172,4 +164,3 @@ fn named_by_digest(directory: PathBuf) -> Result<Vec<(Digest, PathBuf)>, Error> 
     found.sort();
     Ok(found)
 }
-

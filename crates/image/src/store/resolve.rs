@@ -1,7 +1,7 @@
 //! From what a person writes to an image.
 
-use super::index::{self, Index};
 use super::Store;
+use super::index::{self, Index};
 use crate::digest::Digest;
 use crate::document::{Descriptor, Manifest};
 use crate::error::Error;
@@ -68,10 +68,7 @@ impl Store {
             Ok(reference) => reference,
             Err(error) if !name.starts_with("sha256:") && Digest::from_hex(name).is_none() => return Err(error.into()),
             Err(_) => {
-                return Err(Error::NotFound {
-                    name: name.to_owned(),
-                    suggestion: None,
-                });
+                return Err(Error::NotFound { name: name.to_owned(), suggestion: None });
             }
         };
         let known: Vec<String> =
@@ -82,10 +79,7 @@ impl Store {
                 let same = format!("{}:", reference.familiar_name());
                 known.iter().map(String::as_str).find(|known| known.starts_with(&same))
             });
-        Err(Error::NotFound {
-            name: name.to_owned(),
-            suggestion: suggestion.map(ToOwned::to_owned),
-        })
+        Err(Error::NotFound { name: name.to_owned(), suggestion: suggestion.map(ToOwned::to_owned) })
     }
 
     fn by_digest<'a>(&self, index: &'a Index, digest: Digest) -> Option<&'a Descriptor> {
@@ -104,10 +98,7 @@ impl Store {
         match found.as_slice() {
             [] => Ok(None),
             [(_, entry)] => Ok(Some(entry)),
-            several => Err(Error::Ambiguous {
-                prefix: prefix.to_owned(),
-                count: several.len(),
-            }),
+            several => Err(Error::Ambiguous { prefix: prefix.to_owned(), count: several.len() }),
         }
     }
 

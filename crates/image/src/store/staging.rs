@@ -42,11 +42,7 @@ impl Staging {
             };
             // Another command may have taken the directory for abandoned before it was locked.
             if still_there(&path, &lock) {
-                return Ok(Self {
-                    path,
-                    _lock: lock,
-                    next: AtomicU64::new(0),
-                });
+                return Ok(Self { path, _lock: lock, next: AtomicU64::new(0) });
             }
         }
     }
@@ -86,13 +82,7 @@ impl Staging {
         let path = self.new_path();
         let mut options = fs::OpenOptions::new();
         let file = options.write(true).create_new(true).mode(0o600).open(&path).map_err(Error::io("make", &path))?;
-        Ok(Writer {
-            staging: self,
-            path,
-            file,
-            hasher: Hasher::new(),
-            size: 0,
-        })
+        Ok(Writer { staging: self, path, file, hasher: Hasher::new(), size: 0 })
     }
 
     /// Opens a blob that was added.

@@ -8,9 +8,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{
-    AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat, lgetxattr, open, openat2, readlinkat, statat,
-};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat, lgetxattr, open, openat2, readlinkat, statat};
 use rustix::io::Errno;
 
 use super::Store;

@@ -56,8 +56,9 @@ pub(super) struct Header {
 }
 
 impl Header {
-    pub(super) fn new(block: [u8; BLOCK]) -> Result<Self, String> {
-        let stored = number(&block[148..156], "checksum")?;
+    pub(super) fn new(block: &[u8; BLOCK]) -> Result<Self, String> {
+        let wrong = "not a tar header: its checksum is wrong";
+        let stored = number(&block[148..156], "checksum").map_err(|_| wrong)?;
         // Sums of both signs exist: old tools added signed characters.
         let (mut unsigned, mut signed) = (0_i64, 0_i64);
         for (at, byte) in block.iter().enumerate() {
@@ -66,16 +67,20 @@ impl Header {
             signed += i64::from(byte.cast_signed());
         }
         if stored != unsigned && stored != signed {
-            return Err("not a tar header: its checksum is wrong".to_owned());
+            return Err(wrong.to_owned());
         }
         let format = match &block[257..265] {
             b"ustar  \0" => Format::Gnu,
             magic if magic.starts_with(b"ustar\0") => {
-                if &block[508..512] == b"tar\0" { Format::Star } else { Format::Ustar }
+                if &block[508..512] == b"tar\0" {
+                    Format::Star
+                } else {
+                    Format::Ustar
+                }
             }
             _ => Format::V7,
         };
-        Ok(Self { block, format })
+        Ok(Self { block: *block, format })
     }
 
     pub(super) fn block(&self) -> &[u8; BLOCK] {
@@ -211,7 +216,7 @@ fn octal(field: &[u8], what: &str) -> Result<i64, String> {
             .and_then(|value| value.checked_add(i64::from(digit - b'0')))
             .ok_or_else(|| format!("its {what} is too large"))?;
     }
-    if rest.iter().any(|byte| matches!(byte, b'0'..=b'9')) {
+    if rest.iter().any(u8::is_ascii_digit) {
         return Err(format!("its {what} is two numbers ({:?})", field.escape_ascii().to_string()));
     }
     Ok(value)

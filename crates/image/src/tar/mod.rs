@@ -192,10 +192,7 @@ impl<R: BufRead> Reader<R> {
         entry: &Entry,
         mut sink: impl FnMut(u64, &[u8]) -> Result<(), E>,
     ) -> Result<(), ContentError<E>> {
-        let whole = [Extent {
-            offset: 0,
-            length: self.content,
-        }];
+        let whole = [Extent { offset: 0, length: self.content }];
         let extents = entry.sparse.as_deref().unwrap_or(&whole);
         for extent in extents {
             let mut offset = extent.offset;
@@ -229,10 +226,7 @@ impl<R: BufRead> Reader<R> {
         let records = local.over(&self.global);
         let path = records.path().map(<[u8]>::to_vec).or(long_path).unwrap_or_else(|| header.path());
         self.current = Some(path.clone());
-        let refuse = |reason: String| Error::Refused {
-            entry: Some(escaped(&path)),
-            reason,
-        };
+        let refuse = |reason: String| Error::Refused { entry: Some(escaped(&path)), reason };
         if path.contains(&0) {
             return Err(refuse("its name holds a NUL byte".to_owned()));
         }
@@ -299,12 +293,7 @@ impl<R: BufRead> Reader<R> {
     }
 
     /// Finds the sparse map of whichever of the four kinds the entry has, and checks it.
-    fn read_sparse(
-        &mut self,
-        header: &Header,
-        map: Option<sparse::Map>,
-        entry: &mut Entry,
-    ) -> Result<(), Error> {
+    fn read_sparse(&mut self, header: &Header, map: Option<sparse::Map>, entry: &mut Entry) -> Result<(), Error> {
         let mut map = if header.type_flag() == b'S' {
             let mut map = sparse::Map::from_gnu(header).map_err(|reason| self.refused(reason))?;
             while map.is_extended() {
@@ -390,7 +379,7 @@ impl<R: BufRead> Reader<R> {
         if !pending {
             self.current = None;
         }
-        Header::new(block).map(Some).map_err(|reason| self.refused(reason))
+        Header::new(&block).map(Some).map_err(|reason| self.refused(reason))
     }
 
     /// One block, or `None` where the stream ends before its first byte.
@@ -437,23 +426,15 @@ impl<R: BufRead> Reader<R> {
     }
 
     fn refused(&self, reason: impl Into<String>) -> Error {
-        Error::Refused {
-            entry: self.entry_name(),
-            reason: reason.into(),
-        }
+        Error::Refused { entry: self.entry_name(), reason: reason.into() }
     }
 
     fn truncated(&self) -> Error {
-        Error::Truncated {
-            entry: self.entry_name(),
-        }
+        Error::Truncated { entry: self.entry_name() }
     }
 
     fn read_error(&self, source: io::Error) -> Error {
-        Error::Read {
-            entry: self.entry_name(),
-            source,
-        }
+        Error::Read { entry: self.entry_name(), source }
     }
 }
 

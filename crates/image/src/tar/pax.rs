@@ -46,10 +46,7 @@ impl Records {
 
     /// These records, with a global header's where these say nothing.
     pub(super) fn over<'a>(&'a self, global: &'a Self) -> Merged<'a> {
-        Merged {
-            local: self,
-            global,
-        }
+        Merged { local: self, global }
     }
 
     fn get(&self, key: &[u8]) -> Option<&[u8]> {

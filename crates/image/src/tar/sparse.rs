@@ -38,21 +38,12 @@ pub(super) struct Map {
 impl Map {
     /// A map whose numbers are at hand.
     pub(super) fn complete(size: u64) -> Self {
-        Self {
-            size,
-            extents: Vec::new(),
-            pending: None,
-            digits: Vec::new(),
-            more: More::No,
-        }
+        Self { size, extents: Vec::new(), pending: None, digits: Vec::new(), more: More::No }
     }
 
     /// A map that stands at the start of the content (PAX 1.0).
     pub(super) fn from_content(size: u64) -> Self {
-        Self {
-            more: More::Content { numbers: None },
-            ..Self::complete(size)
-        }
+        Self { more: More::Content { numbers: None }, ..Self::complete(size) }
     }
 
     pub(super) fn from_gnu(header: &Header) -> Result<Self, String> {
@@ -113,18 +104,13 @@ impl Map {
         match self.more {
             More::Content { numbers: None } => {
                 let count = usize::try_from(value).ok().filter(|count| *count <= MAX_EXTENTS);
-                let count = count.ok_or_else(|| format!("its sparse map has {value} pieces (the limit is {MAX_EXTENTS})"))?;
-                self.more = More::Content {
-                    numbers: Some(count * 2),
-                };
+                let count =
+                    count.ok_or_else(|| format!("its sparse map has {value} pieces (the limit is {MAX_EXTENTS})"))?;
+                self.more = More::Content { numbers: Some(count * 2) };
                 Ok(())
             }
-            More::Content {
-                numbers: Some(left),
-            } => {
-                self.more = More::Content {
-                    numbers: Some(left.saturating_sub(1)),
-                };
+            More::Content { numbers: Some(left) } => {
+                self.more = More::Content { numbers: Some(left.saturating_sub(1)) };
                 self.take_number(value)
             }
             More::No | More::Gnu => self.take_number(value),

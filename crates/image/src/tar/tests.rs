@@ -126,11 +126,8 @@ fn sparse_files_of_all_four_formats_are_read() {
     ];
     assert_eq!(content(&Builder::new().pax(&pairs).file("f", &stored).end()), expected);
 
-    let map: [(&str, &[u8]); 3] = [
-        ("GNU.sparse.size", b"3000"),
-        ("GNU.sparse.map", b"1000,512,2500,100"),
-        ("GNU.sparse.name", b"real"),
-    ];
+    let map: [(&str, &[u8]); 3] =
+        [("GNU.sparse.size", b"3000"), ("GNU.sparse.map", b"1000,512,2500,100"), ("GNU.sparse.name", b"real")];
     let archive = Builder::new().pax(&map).file("GNUSparseFile.0/f", &stored).end();
     assert_eq!(content(&archive), expected);
     assert_eq!(only(&archive).path, b"real");
@@ -212,7 +209,13 @@ fn headers_that_lie_are_refused() {
         ("pax and then the end", Builder::new().pax(&[("uid", b"1")]).end()),
         ("sparse overlap", x(&[("GNU.sparse.size", b"10"), ("GNU.sparse.map", b"0,5,3,5")])),
         ("sparse beyond its size", x(&[("GNU.sparse.size", b"10"), ("GNU.sparse.map", b"8,5")])),
-        ("sparse overflow", x(&[("GNU.sparse.size", b"9223372036854775807"), ("GNU.sparse.map", b"9223372036854775807,9223372036854775807")])),
+        (
+            "sparse overflow",
+            x(&[
+                ("GNU.sparse.size", b"9223372036854775807"),
+                ("GNU.sparse.map", b"9223372036854775807,9223372036854775807"),
+            ]),
+        ),
         ("sparse odd", x(&[("GNU.sparse.size", b"10"), ("GNU.sparse.map", b"1")])),
         ("sparse without content", x(&[("GNU.sparse.size", b"10"), ("GNU.sparse.map", b"0,5")])),
         ("sparse version", x(&[("GNU.sparse.major", b"2"), ("GNU.sparse.minor", b"0")])),

@@ -55,9 +55,18 @@ pub(super) fn device_program(rules: &[DeviceRule]) -> Vec<Instruction> {
     ];
     for rule in rules.iter().rev() {
         append_rule(&mut program, rule);
+        if decides_all(rule) {
+            // What would follow can't be reached, and the verifier refuses a program that has such instructions.
+            return program;
+        }
     }
     program.extend(returning(false));
     program
+}
+
+/// Whether a rule matches every access, so that none before it matters.
+fn decides_all(rule: &DeviceRule) -> bool {
+    rule.kind == DeviceKind::All && rule.major.is_none() && rule.minor.is_none()
 }
 
 fn append_rule(program: &mut Vec<Instruction>, rule: &DeviceRule) {
@@ -85,10 +94,10 @@ fn append_rule(program: &mut Vec<Instruction>, rule: &DeviceRule) {
             block.push(instruction(0x15, 1, 0, 0, 0));
         }
     }
-    let end = block.len() + 2;
+    let end = block.len() + returning(rule.allow).len();
     for (index, instruction) in block.iter_mut().enumerate() {
         if matches!(instruction.code, JUMP_NOT_EQUAL | JUMP_NOT_EQUAL_REGISTER | 0x15) {
-            // At most seven instructions a rule.
+            // At most eight instructions a rule.
             instruction.offset = i16::try_from(end - index - 1).unwrap_or(i16::MAX);
         }
     }
@@ -211,5 +220,18 @@ mod tests {
         assert!(decide(&program, DEVICE_BLOCK, read, 8, 0));
         assert!(!decide(&program, DEVICE_BLOCK, read | write, 8, 0));
         assert!(!decide(&program, DEVICE_CHARACTER, read, 8, 0));
+    }
+
+    /// The verifier answers `EINVAL` to instructions that no path leads to.
+    #[test]
+    fn nothing_follows_a_rule_that_matches_everything() {
+        let all = rule(false, DeviceKind::All, None, Access::ALL);
+        let null = rule(true, DeviceKind::Character, Some((1, 3)), Access::ALL);
+        let program = device_program(&[null, all, null]);
+        assert_eq!(program, device_program(&[all, null]));
+        assert_eq!(program.iter().filter(|instruction| instruction.code == EXIT).count(), 2);
+        let (read, write) = (2, 4);
+        assert!(decide(&program, DEVICE_CHARACTER, read | write, 1, 3));
+        assert!(!decide(&program, DEVICE_CHARACTER, read, 1, 5));
     }
 }

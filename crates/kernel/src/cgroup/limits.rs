@@ -134,7 +134,13 @@ impl Cgroup {
         self.apply_cpuset(limits)?;
         if let Some(value) = limits.blkio_weight {
             let directory = self.controller(Controller::Blkio, "blkio weight")?;
-            write_first(directory, &["blkio.bfq.weight", "blkio.weight"], &value.to_string())?;
+            // Schedulers name it differently.
+            match write_file(directory, "blkio.bfq.weight", &value.to_string()) {
+                Err(error) if error.errno() == Errno::NOENT => {
+                    or_not_offered("block I/O weight", write_file(directory, "blkio.weight", &value.to_string()))?;
+                }
+                other => other?,
+            }
         }
         for throttle in &limits.throttle {
             let file = match throttle.kind {
@@ -177,7 +183,7 @@ impl Cgroup {
     fn apply_cpuset(&self, limits: &Limits) -> Result<()> {
         for (file, value) in [("cpuset.cpus", &limits.cpuset_cpus), ("cpuset.mems", &limits.cpuset_mems)] {
             if let Some(value) = value {
-                write_file(self.controller(Controller::Cpuset, file)?, file, value)?;
+                or_not_offered(file, write_file(self.controller(Controller::Cpuset, file)?, file, value))?;
             }
         }
         Ok(())
@@ -185,12 +191,7 @@ impl Cgroup {
 
     fn apply_v2(&self, limits: &Limits) -> Result<()> {
         let directory = self.controller(Controller::Freezer, "any")?;
-        let write = |what: &str, file: &str, value: &str| match write_file(directory, file, value) {
-            Err(error) if error.errno() == Errno::NOENT => {
-                Err(Error::new(format!("limit {what}: this group was given no {file:?}"), Errno::OPNOTSUPP))
-            }
-            other => other,
-        };
+        let write = |what: &str, file: &str, value: &str| or_not_offered(what, write_file(directory, file, value));
         if let Some(value) = limits.memory {
             write("memory", "memory.max", &max_or(value))?;
         }
@@ -227,7 +228,12 @@ impl Cgroup {
         }
         self.apply_cpuset(limits)?;
         if let Some(weight) = limits.blkio_weight {
-            write_first(directory, &["io.bfq.weight", "io.weight"], &format!("default {weight}"))?;
+            match write_file(directory, "io.bfq.weight", &format!("default {weight}")) {
+                Err(error) if error.errno() == Errno::NOENT => {
+                    write("block I/O weight", "io.weight", &format!("default {}", weight_of_blkio(weight)))?;
+                }
+                other => other?,
+            }
         }
         for throttle in &limits.throttle {
             let key = match throttle.kind {
@@ -270,15 +276,19 @@ fn weight_of_shares(shares: u64) -> u64 {
     }
 }
 
-/// Writes to the first of several files that exists: schedulers name the weight differently.
-fn write_first(directory: BorrowedFd<'_>, files: &[&str], value: &str) -> Result<()> {
-    for file in files {
-        match write_file(directory, file, value) {
-            Err(error) if error.errno() == Errno::NOENT => {}
-            other => return other,
+/// Version 1's 10…1000 as `io.weight`'s 1…10000, the ends on the ends (as crun and runc map it).
+fn weight_of_blkio(weight: u16) -> u32 {
+    1 + u32::from(weight.clamp(10, 1000) - 10) * 9999 / 990
+}
+
+/// A file that is not there is a limit that this group can't have.
+fn or_not_offered(what: &str, written: Result<()>) -> Result<()> {
+    match written {
+        Err(error) if error.errno() == Errno::NOENT => {
+            Err(Error::new(format!("limit {what}: the group has no such file: {}", error.call()), Errno::OPNOTSUPP))
         }
+        other => other,
     }
-    Err(Error::new(format!("limit blkio weight: none of {files:?} here"), Errno::OPNOTSUPP))
 }
 
 #[cfg(test)]
@@ -290,5 +300,6 @@ mod tests {
         assert_eq!(weight_of_shares(2), 1);
         assert_eq!(weight_of_shares(1024), 100);
         assert_eq!(weight_of_shares(262_144), 10_000);
+        assert_eq!((weight_of_blkio(10), weight_of_blkio(1000)), (1, 10_000));
     }
 }

@@ -23,6 +23,7 @@ pub use limits::{Limits, Throttle, ThrottleKind};
 pub use usage::OomKills;
 
 use crate::error::{Call, Error, Result};
+use layout::Hierarchy;
 
 /// One directory of a group: the hierarchy and the controllers that live there.
 #[derive(Debug)]
@@ -54,30 +55,35 @@ impl Cgroup {
         let path = checked_path(path)?;
         let mut cgroup = Self { version: layout.version(), path: path.to_owned(), members: Vec::new() };
         for hierarchy in layout.hierarchies(controllers) {
-            let made = make_directory(&hierarchy.mount, path).and_then(|directory| {
-                if layout.version() == Version::V2 {
-                    layout::enable_controllers(&hierarchy.mount, path, &hierarchy.controllers, &directory)?;
-                }
-                Ok(directory)
-            });
-            match made {
+            let made = match make_directory(&hierarchy.mount, path) {
                 Ok(directory) => {
-                    if hierarchy.controllers.contains(&Controller::Cpuset) && layout.version() != Version::V2 {
-                        layout::inherit_cpuset(&hierarchy.mount, path)?;
-                    }
-                    cgroup.members.push(Member {
-                        controllers: hierarchy.controllers,
-                        mount: hierarchy.mount,
-                        directory,
-                    });
+                    let Hierarchy { mount, controllers } = hierarchy;
+                    cgroup.members.push(Member { controllers, mount, directory });
+                    cgroup.prepare_last()
                 }
-                Err(error) => {
-                    let _ = cgroup.remove();
-                    return Err(error);
-                }
+                Err(error) => Err(error),
+            };
+            if let Err(error) = made {
+                // The first error is the one to tell.
+                let _ = cgroup.remove();
+                return Err(error);
             }
         }
         Ok(cgroup)
+    }
+
+    /// Makes the directory that was made last ready for limits and processes.
+    fn prepare_last(&self) -> Result<()> {
+        let Some(Member { controllers, mount, directory }) = self.members.last() else {
+            return Ok(());
+        };
+        if self.version == Version::V2 {
+            layout::enable_controllers(mount, &self.path, controllers, directory)
+        } else if controllers.contains(&Controller::Cpuset) {
+            layout::inherit_cpuset(mount, &self.path)
+        } else {
+            Ok(())
+        }
     }
 
     /// Opens a group that exists, in every hierarchy where it does.
@@ -184,18 +190,31 @@ impl Cgroup {
                 other => return other,
             }
         }
+        // Frozen, nothing can fork away from the list. A version 1 freezer takes its time and may not come to an end (a
+        // process in an uninterruptible sleep), so the list is read until nothing new is on it.
         let frozen = self.has(Controller::Freezer) && self.freeze(true).is_ok();
-        let killed = self.processes().map(|processes| {
-            for pid in processes {
+        let deadline = Instant::now() + Duration::from_secs(2);
+        let mut known: Vec<u32> = Vec::new();
+        let outcome = loop {
+            let found = match self.processes() {
+                Ok(found) => found,
+                Err(error) => break Err(error),
+            };
+            let mut new = found.iter().filter(|pid| !known.contains(pid)).peekable();
+            if new.peek().is_none() || Instant::now() > deadline {
+                break Ok(());
+            }
+            for &pid in new {
                 if let Ok(pidfd) = crate::process::pidfd_open(pid) {
                     let _ = crate::process::pidfd_send_signal(pidfd, 9);
                 }
             }
-        });
+            known = found;
+        };
         if frozen {
             self.freeze(false)?;
         }
-        killed
+        outcome
     }
 
     /// Removes the group's directories, waiting up to two seconds for processes that are on their way out.

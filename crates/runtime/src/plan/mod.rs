@@ -60,6 +60,11 @@ impl DevicePlan {
     pub(crate) fn file_type(&self) -> rustix::fs::FileType {
         if self.block { rustix::fs::FileType::BlockDevice } else { rustix::fs::FileType::CharacterDevice }
     }
+
+    /// Its name, when it is directly in `/dev`.
+    pub(crate) fn name_in_dev(&self) -> Option<&std::ffi::OsStr> {
+        (self.path.parent() == Some(std::path::Path::new("/dev"))).then(|| self.path.file_name()).flatten()
+    }
 }
 
 /// The devices every container has (`config-linux.md`, "Default Devices").
@@ -168,9 +173,6 @@ pub(crate) fn namespaces(linux: &Linux) -> Result<(Namespaces, Vec<(Namespaces, 
     }
     if !new.contains(Namespaces::MOUNT) {
         return Err(Error::field("linux.namespaces", "a container has a mount namespace of its own"));
-    }
-    if new.contains(Namespaces::TIME) {
-        return Err(Error::field("linux.namespaces", "this runtime does not offer a time namespace"));
     }
     // The user namespace is entered last: the rights to enter the others are those of the one before.
     joined.sort_by_key(|(kind, _)| *kind == Namespaces::USER);

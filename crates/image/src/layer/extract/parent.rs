@@ -1,13 +1,13 @@
 //! Finds the directory that an entry goes into.
 
 use std::collections::VecDeque;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
 use rustix::fs::{readlinkat, unlinkat};
 
 use super::{
-    AtFlags, DIRECTORY, Errno, Extractor, Fault, FileType, Mode, OFlags, STRICT, chmodat,
-    is_whiteout, kernel, mkdirat, openat, openat2, set_opaque_on, statat,
+    AtFlags, DIRECTORY, Errno, Extractor, Fault, FileType, Mode, OFlags, STRICT, chmodat, is_whiteout, kernel, mkdirat,
+    openat, openat2, set_opaque_on, set_ownership, statat,
 };
 
 /// As the kernel bounds them.
@@ -72,8 +72,8 @@ impl Extractor {
                 Err(Errno::NOENT) if !make => return Ok(None),
                 Err(Errno::NOENT) if step.from_link => return Err(leads_out(path)),
                 Err(Errno::NOENT) => {
-                    make_implied(current.as_fd(), &step.name)?;
-                    current = enter(current.as_fd(), &step.name)?;
+                    make_implied(&current, &step.name)?;
+                    current = enter(&current, &step.name)?;
                     canonical.push(step.name);
                     continue;
                 }
@@ -100,9 +100,8 @@ impl Extractor {
                 }
                 _ if make && !step.from_link && is_whiteout(&found) => {
                     // The layer removes what was there and puts a directory of its own in its place.
-                    unlinkat(&current, step.name.as_slice(), AtFlags::empty())
-                        .map_err(kernel("remove a whiteout"))?;
-                    make_implied(current.as_fd(), &step.name)?;
+                    unlinkat(&current, step.name.as_slice(), AtFlags::empty()).map_err(kernel("remove a whiteout"))?;
+                    make_implied(&current, &step.name)?;
                     let made = openat(&current, step.name.as_slice(), DIRECTORY, Mode::empty())
                         .map_err(kernel("open its directory"))?;
                     set_opaque_on(&made)?;
@@ -115,7 +114,7 @@ impl Extractor {
                     )));
                 }
             }
-            current = enter(current.as_fd(), &step.name)?;
+            current = enter(&current, &step.name)?;
             canonical.push(step.name);
         }
         Ok(Some(current))
@@ -129,10 +128,9 @@ impl Extractor {
 }
 
 fn steps(path: &[u8], from_link: bool) -> impl Iterator<Item = Step> {
-    path.split(|byte| *byte == b'/').filter(|part| !matches!(*part, b"" | b".")).map(move |part| Step {
-        name: part.to_vec(),
-        from_link,
-    })
+    path.split(|byte| *byte == b'/')
+        .filter(|part| !matches!(*part, b"" | b"."))
+        .map(move |part| Step { name: part.to_vec(), from_link })
 }
 
 fn leads_out(path: &[u8]) -> Fault {
@@ -142,12 +140,13 @@ fn leads_out(path: &[u8]) -> Fault {
     ))
 }
 
-fn make_implied(parent: BorrowedFd<'_>, name: &[u8]) -> Result<(), Fault> {
+fn make_implied(parent: &OwnedFd, name: &[u8]) -> Result<(), Fault> {
     let mode = Mode::from_raw_mode(0o755);
     mkdirat(parent, name, mode).map_err(kernel("make its directory"))?;
+    set_ownership(parent, name, 0, 0)?;
     chmodat(parent, name, mode, AtFlags::empty()).map_err(kernel("set the mode of its directory"))
 }
 
-fn enter(parent: BorrowedFd<'_>, name: &[u8]) -> Result<OwnedFd, Fault> {
+fn enter(parent: &OwnedFd, name: &[u8]) -> Result<OwnedFd, Fault> {
     openat(parent, name, WALK, Mode::empty()).map_err(kernel("open its directory"))
 }
