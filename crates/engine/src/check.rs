@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use casemate_kernel::cgroup::{Cgroup, Layout};
 
@@ -10,6 +11,9 @@ use crate::error::{Error, Result};
 use crate::id::ContainerId;
 use crate::record::{self, EXIT_FILE, Ended, RECORD_FILE, Record};
 use crate::supervision::Liveness;
+
+/// No start takes so long from its control group to the process in it.
+const DESERTED: Duration = Duration::from_secs(60);
 
 /// What `system check` found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -84,17 +88,14 @@ impl Engine {
                     }
                     collect_temporary(&directory, repair, report)?;
                 }
+                // Another command is at work on it.
+                Ok(None) if !self.is_given_up(&id)? => {}
                 Ok(None) => {
                     if repair {
                         self.collect_unrecorded(&id)?;
                     }
-                    let gone = !directory.exists();
-                    report.add(
-                        directory.display().to_string(),
-                        "a container that was half made or half removed",
-                        if gone { "removed" } else { "somebody may be at work on it" },
-                        gone,
-                    );
+                    let what = "a container that was half made or half removed";
+                    report.add(directory.display().to_string(), what, "removed", repair);
                 }
                 Err(error) => {
                     report.add(id.short(), error.to_string(), format!("casemate rm -f {id}"), false);
@@ -164,7 +165,8 @@ impl Engine {
         for parent in parents {
             let Ok(entries) = fs::read_dir(&parent) else { continue };
             for id in entries.filter_map(|entry| ContainerId::parse(entry.ok()?.file_name().to_str()?)) {
-                if !left.contains(&id) && matches!(self.liveness(&id)?, Liveness::Stopped) && self.is_ours(&id) {
+                let stopped = || Ok::<_, Error>(matches!(self.liveness(&id)?, Liveness::Stopped));
+                if !left.contains(&id) && (self.is_ours(&id) || is_deserted(&parent.join(id.as_str()))) && stopped()? {
                     left.push(id);
                 }
             }
@@ -182,6 +184,13 @@ impl Engine {
     fn is_ours(&self, id: &ContainerId) -> bool {
         self.directories.container(id).exists() || events_name(&self.directories.data, id)
     }
+}
+
+/// Whether a control group, whosever it was, has been without processes for so long that nobody is about to enter it.
+fn is_deserted(group: &Path) -> bool {
+    let empty = fs::read(group.join("cgroup.procs")).is_ok_and(|processes| processes.is_empty());
+    let age = group.metadata().and_then(|found| found.modified()).ok().and_then(|made| made.elapsed().ok());
+    empty && age.is_some_and(|age| age > DESERTED)
 }
 
 /// Whether the event log of this state directory has the container.

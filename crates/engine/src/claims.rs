@@ -82,7 +82,11 @@ impl Claims<'_> {
         let directory = self.0.container(id);
         directories::make_new(&directory).map_err(Error::file("make directory", &directory))?;
         let path = directory.join(OWNER_FILE);
-        directories::write_new(&path, &owner).map_err(Error::file("write", path))
+        directories::write_new(&path, &owner).map_err(|error| {
+            // The disk is full, say: the error is what to tell of, not what it left.
+            let _ = directories::remove_tree(&directory);
+            Error::file("write", path)(error)
+        })
     }
 
     /// Takes a name. `NameTaken` when a container, or a command that is making one, has it.

@@ -16,7 +16,7 @@ use crate::image_config;
 use crate::imagefacts::Question;
 use crate::record::{self, Identity, MountPoint, RECORD_FILE, RECORD_VERSION, Record};
 use crate::time::Timestamp;
-use crate::{events, init, names, removal, sources, volumes};
+use crate::{events, idmapped, init, names, removal, sources, volumes};
 
 /// How often a random name is tried before the taken ones are believed to be all.
 const NAME_ATTEMPTS: u32 = 16;
@@ -78,10 +78,12 @@ impl Engine {
         let hostname = hostname(&config, &id)?;
         let merged = image_config::merge(&config, &image, &hostname)?;
         let anonymous_volumes = name_volumes(&mut asked, &merged.volumes)?;
-        policy.decide(&asked.relaxations())?;
+        let state = if asked.mounts.is_empty() { Default::default() } else { self.directories.real() };
+        policy.decide(&asked.relaxations_beside(&state.each_ref().map(String::as_str)))?;
         let host = Host::detect(&asked)?;
         let (mut posture, mut shortfalls) = casemate_posture::fit(&asked, &host.facts);
         shortfalls.extend(host.fit_capabilities(&mut posture));
+        shortfalls.extend(idmapped::fit(&mut posture, &host.facts, &self.directories.data)?);
         let layers = self.images.snapshot_layers(&image)?;
         let question = Question::new(&posture, &merged.process.user, &merged.process.workdir);
         let of_image = question.answer(&self.directories, &self.images, &image, &posture)?;
@@ -155,7 +157,10 @@ impl Engine {
             Ok(()) => Ok(record),
             Err(error) => {
                 // The first error is the one to tell; left-overs are collected by rule.
-                let _ = removal::remove(&self.directories, &removal::Leaving::of(&record));
+                if removal::remove(&self.directories, &removal::Leaving::of(&record)).is_err() {
+                    // On a full disk not even a lock can be made; claims without a container are anybody's to collect.
+                    let _ = directories::remove_tree(&directory);
+                }
                 Err(error)
             }
         }

@@ -52,6 +52,13 @@ impl Directories {
         self.config.join("policy.toml")
     }
 
+    /// The two roots as a mount's source is looked at: with symbolic links resolved. What is not UTF-8 can't be a source either.
+    pub(crate) fn real(&self) -> [String; 2] {
+        [&self.data, &self.run].map(|root| {
+            fs::canonicalize(root).unwrap_or_else(|_| root.clone()).into_os_string().into_string().unwrap_or_default()
+        })
+    }
+
     pub(crate) fn containers(&self) -> PathBuf {
         self.data.join("containers")
     }
@@ -165,8 +172,15 @@ pub(crate) fn read_optional(path: &Path) -> io::Result<Option<Vec<u8>>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
-    let mut content = Vec::with_capacity(4096);
-    file.take(LARGEST_STATE_FILE).read_to_end(&mut content)?;
+    let mut file = file.take(LARGEST_STATE_FILE);
+    let mut content = vec![0; 8192];
+    let length = file.read(&mut content)?;
+    // A regular file is read short only at its end: most state files cost one call.
+    if length == content.len() {
+        file.read_to_end(&mut content)?;
+    } else {
+        content.truncate(length);
+    }
     Ok(Some(content))
 }
 

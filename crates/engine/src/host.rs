@@ -108,6 +108,7 @@ fn controllers(layout: &Layout, limits: &Limits) -> Controllers {
         } else {
             v1_file("/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes")
         },
+        memory_v1: !on_v2,
         pids: layout.has(Controller::Pids),
         cpu: layout.has(Controller::Cpu),
         cpuset: !cpuset_asked || layout.has(Controller::Cpuset),

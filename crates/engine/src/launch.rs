@@ -13,6 +13,7 @@ use crate::bundle::{self, Joined, Materials};
 use crate::directories::Directories;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::ContainerId;
+use crate::idmapped;
 use crate::record::{self, Live, Record, STATE_FILE};
 use crate::sources;
 
@@ -59,7 +60,7 @@ pub(crate) fn create(plan: &Plan<'_>) -> Result<Launched> {
     if record.posture.no_new_privileges {
         attributes |= Attributes::NO_SUID;
     }
-    let idmapped = record.id_range.is_some();
+    let idmapped = idmapped::layers_of(record);
     let volatile = record.identity.auto_remove;
     let layers = plan.layers;
     let root = move |namespace: Option<std::os::fd::BorrowedFd<'_>>| {

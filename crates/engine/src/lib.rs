@@ -38,6 +38,7 @@ mod forward;
 mod frame;
 mod host;
 mod id;
+mod idmapped;
 mod idrange;
 mod image_config;
 mod imagefacts;

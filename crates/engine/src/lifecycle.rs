@@ -408,14 +408,22 @@ impl Engine {
         }
     }
 
-    /// Removes a container directory without a record, if nobody is making it any more.
+    /// Removes a container directory without a record, if nobody is making or removing it any more.
     pub(crate) fn collect_unrecorded(&self, id: &ContainerId) -> Result<()> {
+        if self.is_given_up(id)? {
+            let directory = self.directories.container(id);
+            crate::directories::remove_tree(&directory).map_err(Error::file("remove", directory))?;
+        }
+        Ok(())
+    }
+
+    /// Whether a container directory without a record was left by a command that is gone.
+    pub(crate) fn is_given_up(&self, id: &ContainerId) -> Result<bool> {
         let directory = self.directories.container(id);
         if self.exists(id) || !directory.exists() {
-            return Ok(());
+            return Ok(false);
         }
-        let owner = crate::claims::read_owner(&directory.join(crate::claims::OWNER_FILE))?;
-        let abandoned = match owner {
+        Ok(match crate::claims::read_owner(&directory.join(crate::claims::OWNER_FILE))? {
             Some(owner) => !owner.is_alive(),
             // Killed before it could say who it is.
             None => directory
@@ -424,11 +432,7 @@ impl Engine {
                 .ok()
                 .and_then(|made| made.elapsed().ok())
                 .is_some_and(|age| age > UNSIGNED),
-        };
-        if abandoned {
-            crate::directories::remove_tree(&directory).map_err(Error::file("remove", directory))?;
-        }
-        Ok(())
+        })
     }
 }
 

@@ -1,8 +1,11 @@
 //! User namespaces that exist only to say how a mount shows its owners (`mount_setattr(2)`, idmapped mounts).
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::io::Errno;
 
 use crate::error::Result;
+use crate::mount::{self, Attributes};
 use crate::namespace::{self, IdMap, Namespaces};
 use crate::process::{self, Forked};
 
@@ -29,5 +32,24 @@ pub fn namespace(uids: &[IdMap], gids: &[IdMap]) -> Result<OwnedFd> {
             process::wait(&child.pidfd)?;
             opened
         }
+    }
+}
+
+/// Whether this kernel can show other owners on the mount that a directory is on. It is tried, on a copy that nobody sees:
+/// each file system learnt it in a version of its own.
+///
+/// # Errors
+/// As [`namespace`]; what `open_tree(2)` answers.
+pub fn is_supported(directory: impl AsFd) -> Result<bool> {
+    let root = [IdMap { inside: 0, outside: 0, count: 1 }];
+    let namespace = namespace(&root, &root)?;
+    let copy = mount::clone_tree(directory, false)?;
+    match mount::set_idmap(&copy, namespace.as_fd(), Attributes::empty(), false) {
+        Ok(()) => Ok(true),
+        // No flag of the file system for it; a mount that is mapped already; a kernel before 5.12.
+        Err(error) if matches!(error.errno(), Errno::INVAL | Errno::PERM | Errno::NOSYS | Errno::OPNOTSUPP) => {
+            Ok(false)
+        }
+        Err(error) => Err(error),
     }
 }

@@ -46,6 +46,8 @@ pub struct Controllers {
     pub memory: bool,
     /// Swap, as a part of memory.
     pub swap: bool,
+    /// Swappiness of a group, and doing without the out-of-memory killer: version 1 only.
+    pub memory_v1: bool,
     /// Numbers of processes.
     pub pids: bool,
     /// Processor time.
@@ -65,6 +67,7 @@ impl Controllers {
     pub const ALL: Self = Self {
         memory: true,
         swap: true,
+        memory_v1: true,
         pids: true,
         cpu: true,
         cpuset: true,
@@ -122,6 +125,18 @@ fn fit_memory(limits: &mut Limits, host: &HostFacts, short: &mut Short) {
             short.say("memory", "memory is not limited: the host gives no memory controller");
         }
         return;
+    }
+    if !host.controllers.memory_v1 {
+        let only = "which control groups have in version 1 only";
+        if limits.memory_swappiness.take().is_some() {
+            short.say("memory-swappiness", format!("swappiness is the host's: it is something {only}"));
+        }
+        if std::mem::take(&mut limits.oom_kill_disable) {
+            short.say(
+                "oom-kill-disable",
+                format!("processes are killed for want of memory: to let them wait is something {only}"),
+            );
+        }
     }
     let most = host.memory - host.memory / 100 * KEPT;
     if let Some(memory) = limits.memory.filter(|memory| *memory > most) {
@@ -405,6 +420,18 @@ mod tests {
         let posture =
             Posture { seccomp: SeccompChoice::Custom { profile, path: "p".to_owned() }, ..Posture::hardened() };
         assert!(fit(&posture, &ideal()).1[0].words.contains("chmodd"));
+    }
+
+    #[test]
+    fn version_2_has_no_swappiness_and_always_kills() {
+        let mut posture = Posture::hardened();
+        posture.limits.memory_swappiness = Some(10);
+        posture.limits.oom_kill_disable = true;
+        let host = HostFacts { controllers: Controllers { memory_v1: false, ..Controllers::ALL }, ..ideal() };
+        let (fitted, short) = fit(&posture, &host);
+        assert_eq!(names(&short), ["memory-swappiness", "oom-kill-disable"]);
+        assert_eq!((fitted.limits.memory_swappiness, fitted.limits.oom_kill_disable), (None, false));
+        assert_eq!(fit(&posture, &ideal()).1, []);
     }
 
     #[test]

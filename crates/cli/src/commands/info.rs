@@ -55,6 +55,8 @@ fn text(info: &Info) -> String {
     line("Cgroup Driver", info.cgroup_driver);
     line("Cgroup Version", &info.cgroup_version);
     line("Security Options", &info.security_options.join(" "));
+    let allowed = &info.allowed_relaxations;
+    line("Allowed Relaxations", &if allowed.is_empty() { "none".to_owned() } else { allowed.join(" ") });
     line("Kernel Version", &info.kernel_version);
     line("Architecture", &info.architecture);
     line("CPUs", &info.cpus.to_string());

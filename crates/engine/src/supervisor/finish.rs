@@ -15,7 +15,7 @@ use super::{Order, Watch};
 /// Records how the container ended, tells everybody, and removes what ended with it.
 pub(super) fn finish(mut ended: Ended, watch: &Watch, lock: File) {
     let code = ended.exit.code();
-    let id = &watch.leaving.id;
+    let exit_file = watch.directories.container(&watch.leaving.id).join(EXIT_FILE);
     let error = match ended.log_lost {
         0 => String::new(),
         lost => format!("{lost} lines of the log could not be written"),
@@ -36,7 +36,7 @@ pub(super) fn finish(mut ended: Ended, watch: &Watch, lock: File) {
     } else {
         // What can't be written (a full disk) is lost; the next command that looks finds the state without a supervisor and
         // records the end as well as it can.
-        if record::write(&watch.directories.container(id).join(EXIT_FILE), &end, true).is_ok() {
+        if record::write(&exit_file, &end, false).is_ok() {
             let _ = directories::remove_file(&watch.run.join(STATE_FILE));
         }
     }
@@ -48,6 +48,11 @@ pub(super) fn finish(mut ended: Ended, watch: &Watch, lock: File) {
     }
     // Only now may somebody start it again: its control group is gone.
     drop(lock);
+    if !watch.auto_remove {
+        // Nobody waits for the disk any more; a container that is removed meanwhile needs no record.
+        let _ = File::open(&exit_file).and_then(|file| file.sync_all());
+        let _ = exit_file.parent().map(|directory| File::open(directory).and_then(|file| file.sync_all()));
+    }
 }
 
 /// Records that a container could not be brought to life.

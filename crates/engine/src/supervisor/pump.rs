@@ -22,6 +22,10 @@ const AFTERMATH: Duration = Duration::from_millis(200);
 /// How long an ended container waits for a client that takes nothing any more (one that was stopped, say).
 const STANDSTILL: Duration = Duration::from_secs(10);
 
+/// After so long in silence the supervisor gives its memory back until something happens: most containers are silent for most
+/// of their lives, and short-lived ones never get there.
+const IDLE: Duration = Duration::from_millis(250);
+
 /// Input that the container has not taken yet is at most this plus one frame; then clients are not heard.
 const MOST_INPUT: usize = 64 * 1024;
 
@@ -53,6 +57,14 @@ pub(super) struct Pump<'a> {
     input_ended: bool,
     frame: Vec<u8>,
     exit: Option<Exit>,
+}
+
+/// How long to wait for something to happen.
+#[derive(Clone, Copy)]
+enum Patience {
+    Until(Duration),
+    /// And with as little memory as can be.
+    Endless,
 }
 
 /// What a descriptor in the poll set is.
@@ -92,7 +104,7 @@ impl<'a> Pump<'a> {
             pending: Vec::new(),
             written: 0,
             input_ended: false,
-            frame: vec![0; LARGEST_FRAME],
+            frame: Vec::new(),
             exit: None,
         }
     }
@@ -101,6 +113,7 @@ impl<'a> Pump<'a> {
     pub(super) fn run(mut self) -> Ended {
         let mut silent_since: Option<Instant> = None;
         let mut blocked_since: Option<Instant> = None;
+        let mut idle = false;
         loop {
             let open = self.output.is_some() || self.error.is_some() || self.console.is_some();
             if self.exit.is_some() {
@@ -115,7 +128,17 @@ impl<'a> Pump<'a> {
                     break;
                 }
             }
-            let happened = self.wait(self.exit.map(|_| AFTERMATH));
+            let patience = match (self.exit, idle) {
+                (Some(_), _) => Patience::Until(AFTERMATH),
+                (None, false) => Patience::Until(IDLE),
+                (None, true) => Patience::Endless,
+            };
+            let happened = self.wait(patience);
+            idle = happened.is_empty();
+            if idle {
+                self.frame = Vec::new();
+                self.clients.shrink();
+            }
             let heard = self.handle(&happened);
             if self.exit.is_some() {
                 let now = Instant::now();
@@ -138,7 +161,7 @@ impl<'a> Pump<'a> {
     }
 
     /// Waits until something can be done, and says what.
-    fn wait(&self, timeout: Option<Duration>) -> Vec<Role> {
+    fn wait(&self, patience: Patience) -> Vec<Role> {
         let mut set: Vec<PollFd<'_>> = Vec::with_capacity(8);
         let mut roles = Vec::with_capacity(8);
         if self.exit.is_none() {
@@ -179,8 +202,14 @@ impl<'a> Pump<'a> {
             roles.push(Role::Client(index));
             set.push(PollFd::from_borrowed_fd(socket, flags));
         }
-        let timeout = timeout.map(|time| Timespec { tv_sec: 0, tv_nsec: i64::from(time.subsec_nanos()) });
-        match poll(&mut set, timeout.as_ref()) {
+        let happened = match patience {
+            Patience::Until(time) => {
+                let timeout = Timespec { tv_sec: 0, tv_nsec: i64::from(time.subsec_nanos()) };
+                poll(&mut set, Some(&timeout))
+            }
+            Patience::Endless => casemate_kernel::memory::wait_small(&mut set),
+        };
+        match happened {
             Ok(_) => set.iter().zip(roles).filter(|(fd, _)| !fd.revents().is_empty()).map(|(_, role)| role).collect(),
             // EINTR, or no memory for the moment: what there is will still be there.
             Err(_) => Vec::new(),
@@ -242,6 +271,7 @@ impl<'a> Pump<'a> {
     }
 
     fn read_stream(&mut self, stream: Stream) -> bool {
+        self.frame.resize(LARGEST_FRAME, 0);
         let end = match stream {
             Stream::Stdout => &mut self.output,
             Stream::Stderr => &mut self.error,
@@ -265,6 +295,7 @@ impl<'a> Pump<'a> {
     }
 
     fn read_console(&mut self) -> bool {
+        self.frame.resize(LARGEST_FRAME, 0);
         let Some(console) = &self.console else { return false };
         match rustix::io::read(console, self.frame.get_mut(HEADER..).unwrap_or_default()) {
             Ok(length) if length > 0 => {

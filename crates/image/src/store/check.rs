@@ -65,6 +65,10 @@ impl Store {
             let repaired = repair && remove_path(&path).is_ok();
             report.found(path, "left behind by a command that was killed", "remove it", repaired);
         }
+        if !self.skeleton().is_dir() {
+            let repaired = repair && super::skeleton::make(self.root()).is_ok();
+            report.found(self.skeleton(), "the layer that every container needs is missing", "make it", repaired);
+        }
         let lock = self.lock()?;
         let index = self.read_index()?;
         let damaged = self.check_blobs(&mut report)?;

@@ -9,7 +9,8 @@ use std::path::Path;
 use super::{Store, index};
 use crate::archive::{Assembly, assemble};
 use crate::change::Change;
-use crate::error::Error;
+use crate::digest::Digest;
+use crate::error::{Error, Kind};
 use crate::image::Image;
 use crate::reference::Reference;
 use crate::tar::Entry;
@@ -69,6 +70,28 @@ impl Store {
         )?;
         self.commit(&staging, &[addition], BTreeMap::new())?;
         self.resolve(NAME)
+    }
+}
+
+impl Store {
+    /// Removes the embedded images that newer executables left without a name, unless containers use them. Returns how many went.
+    ///
+    /// # Errors
+    /// As [`Store::remove`].
+    pub fn remove_superseded_probes(&self, in_use: &dyn Fn(&Digest) -> Vec<String>) -> Result<usize, Error> {
+        let index = self.read_index()?;
+        let old =
+            index.manifests.iter().filter(|entry| entry.annotation(KEY).is_some() && index::reference(entry).is_none());
+        let mut removed = 0;
+        for entry in old {
+            match self.remove(&entry.digest.to_string(), false, in_use) {
+                Ok(_) => removed += 1,
+                // Used, or removed by another command meanwhile.
+                Err(error) if matches!(error.kind(), Kind::Conflict | Kind::NotFound) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(removed)
     }
 }
 

@@ -84,9 +84,12 @@ impl Store {
 
     /// Takes away what the index no longer leads to. Layers are renamed into a staging directory, which is removed when dropped.
     pub(super) fn sweep(&self, _lock: &Lock, index: &Index) -> Result<(Vec<DiffId>, Trash), Error> {
-        let needed = self.needed(index)?;
         let staging = self.staging()?;
         let mut gone = Vec::new();
+        // Where another image's documents are damaged, nobody can say what is needed: then all stays, and the check tells.
+        let Ok(needed) = self.needed(index) else {
+            return Ok((gone, Trash(staging)));
+        };
         for (layer, path) in self.present_layers()? {
             if !needed.layers.contains(&layer) {
                 let away = staging.new_path();

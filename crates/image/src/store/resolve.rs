@@ -28,18 +28,31 @@ impl Store {
     /// # Errors
     /// As [`Store::resolve`]; one damaged image fails the list, and its name is in the error.
     pub fn list(&self) -> Result<Vec<Image>, Error> {
+        let (images, mut damaged) = self.list_sound()?;
+        if damaged.is_empty() { Ok(images) } else { Err(damaged.swap_remove(0)) }
+    }
+
+    /// All images that are sound, newest first, and what is wrong with each of the others, to be told beside them.
+    ///
+    /// # Errors
+    /// Only when the index itself cannot be read.
+    pub fn list_sound(&self) -> Result<(Vec<Image>, Vec<Error>), Error> {
         let index = self.read_index()?;
         let mut seen = std::collections::BTreeSet::new();
         let mut images = Vec::new();
+        let mut damaged = Vec::new();
         for entry in &index.manifests {
             if seen.insert(entry.digest) {
-                images.push(self.image(&index, entry)?);
+                match self.image(&index, entry) {
+                    Ok(image) => images.push(image),
+                    Err(error) => damaged.push(error),
+                }
             }
         }
         images.sort_by(|a: &Image, b: &Image| {
             b.created.cmp(&a.created).then_with(|| a.references.cmp(&b.references)).then(a.id.cmp(&b.id))
         });
-        Ok(images)
+        Ok((images, damaged))
     }
 
     /// The entry that a name leads to.

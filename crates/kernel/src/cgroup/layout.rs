@@ -1,6 +1,6 @@
 //! Where the host has its control group hierarchies.
 
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -143,8 +143,10 @@ impl Layout {
     pub fn has(&self, controller: Controller) -> bool {
         match (self.version, controller.unified_name()) {
             (Version::V2, None) => true,
-            (Version::V2, Some(name)) => read_file(self.root.as_fd(), "cgroup.controllers")
-                .is_ok_and(|text| text.split_ascii_whitespace().any(|known| known == name)),
+            (Version::V2, Some(name)) => {
+                let listed = |file: &str| read_file(self.root.as_fd(), file).is_ok_and(|text| names(&text, name));
+                listed("cgroup.controllers") && !is_occupied(self.root.as_fd())
+            }
             (Version::V1 | Version::Hybrid, _) => self.open_v1(controller).is_some(),
         }
     }
@@ -185,6 +187,16 @@ fn magic(fd: &OwnedFd) -> Result<i64> {
     rustix::fs::fstatfs(fd).call(|| format!("fstatfs([{}])", fd.as_raw_fd())).map(|stat| stat.f_type)
 }
 
+fn names(list: &str, name: &str) -> bool {
+    list.split_ascii_whitespace().any(|known| known == name)
+}
+
+/// Whether a version 2 group has processes of its own and so can't hand controllers down (`cgroup-v2.rst`, "No Internal
+/// Process Constraint"). What looks like the root inside a container is such a group; the true root is exempt.
+fn is_occupied(group: BorrowedFd<'_>) -> bool {
+    exists(group, "cgroup.type") && read_file(group, "cgroup.procs").is_ok_and(|processes| !processes.is_empty())
+}
+
 /// Lets the groups along a path of the version 2 hierarchy hand the wanted controllers down, where they don't yet.
 pub(super) fn enable_controllers(
     mount: &OwnedFd,
@@ -193,9 +205,8 @@ pub(super) fn enable_controllers(
     directory: &OwnedFd,
 ) -> Result<()> {
     let have = read_file(directory.as_fd(), "cgroup.controllers")?;
-    let has = |name: &str, list: &str| list.split_ascii_whitespace().any(|known| known == name);
     let missing: Vec<&str> =
-        wanted.iter().filter_map(|controller| controller.unified_name()).filter(|name| !has(name, &have)).collect();
+        wanted.iter().filter_map(|controller| controller.unified_name()).filter(|name| !names(&have, name)).collect();
     if missing.is_empty() {
         return Ok(());
     }
@@ -206,10 +217,14 @@ pub(super) fn enable_controllers(
         let parent_fd =
             rustix::fs::openat(mount, parent, flags, Mode::empty()).call(|| format!("openat(cgroup, {parent:?})"))?;
         let available = read_file(parent_fd.as_fd(), "cgroup.controllers")?;
-        for name in missing.iter().filter(|name| has(name, &available)) {
+        if is_occupied(parent_fd.as_fd()) {
+            // The host's arrangement, not ours to change. Some controllers could be handed down all the same, but that
+            // makes the groups below invalid for processes. What is missing is seen by whoever sets a limit.
+            return Ok(());
+        }
+        for name in missing.iter().filter(|name| names(&available, name)) {
             match write_file(parent_fd.as_fd(), "cgroup.subtree_control", &format!("+{name}")) {
-                // Processes in a group that hands controllers down: the host's arrangement, not ours to change. What is
-                // then missing is seen by whoever sets a limit.
+                // A process came meanwhile, or the controller is in use on version 1.
                 Err(error) if matches!(error.errno(), Errno::BUSY | Errno::NOENT | Errno::OPNOTSUPP) => {}
                 other => other?,
             }

@@ -95,7 +95,8 @@ impl Cgroup {
     }
 
     fn apply_v1(&self, limits: &Limits) -> Result<()> {
-        if limits.memory.is_some() || limits.memory_and_swap.is_some() {
+        let limited = |value: &i64| *value >= 0 || self.has(Controller::Memory);
+        if limits.memory.as_ref().is_some_and(limited) || limits.memory_and_swap.as_ref().is_some_and(limited) {
             self.apply_memory_v1(limits)?;
         }
         if let Some(value) = limits.memory_reservation {
@@ -115,7 +116,8 @@ impl Cgroup {
                 if disable { "1" } else { "0" },
             )?;
         }
-        if let Some(value) = limits.pids {
+        // Without the controller there is no limit, which is what a negative value asks for.
+        if let Some(value) = limits.pids.filter(|value| *value >= 0 || self.has(Controller::Pids)) {
             write_file(self.controller(Controller::Pids, "pids")?, "pids.max", &max_or(value))?;
         }
         if let Some(value) = limits.cpu_shares {
@@ -192,29 +194,33 @@ impl Cgroup {
     fn apply_v2(&self, limits: &Limits) -> Result<()> {
         let directory = self.controller(Controller::Freezer, "any")?;
         let write = |what: &str, file: &str, value: &str| or_not_offered(what, write_file(directory, file, value));
+        // A group that was not given the controller has no limit, which is what a negative value asks for.
+        let limit = |what: &str, file: &str, value: i64| match write(what, file, &max_or(value)) {
+            Err(error) if error.errno() == Errno::OPNOTSUPP && value < 0 => Ok(()),
+            other => other,
+        };
         if let Some(value) = limits.memory {
-            write("memory", "memory.max", &max_or(value))?;
+            limit("memory", "memory.max", value)?;
         }
         if let Some(total) = limits.memory_and_swap {
             let swap = match (total, limits.memory) {
-                (-1, _) => "max".to_owned(),
-                (total, Some(memory)) if memory > 0 => total.saturating_sub(memory).max(0).to_string(),
-                (total, _) => total.to_string(),
+                (total, Some(memory)) if memory > 0 && total >= 0 => total.saturating_sub(memory).max(0),
+                (total, _) => total,
             };
-            match write("memory and swap", "memory.swap.max", &swap) {
+            match limit("memory and swap", "memory.swap.max", swap) {
                 // A kernel without swap accounting; "no swap" needs swap to exist.
-                Err(error) if error.errno() == Errno::OPNOTSUPP && swap == "0" => {}
+                Err(error) if error.errno() == Errno::OPNOTSUPP && swap == 0 => {}
                 other => other?,
             }
         }
         if let Some(value) = limits.memory_reservation {
-            write("memory reservation", "memory.low", &max_or(value))?;
+            limit("memory reservation", "memory.low", value)?;
         }
         if limits.swappiness.is_some() || limits.oom_kill_disable == Some(true) {
             return Err(Error::new("limit swappiness, oom_kill_disable: version 1 only", Errno::OPNOTSUPP));
         }
         if let Some(value) = limits.pids {
-            write("pids", "pids.max", &max_or(value))?;
+            limit("pids", "pids.max", value)?;
         }
         if let Some(shares) = limits.cpu_shares {
             write("cpu shares", "cpu.weight", &weight_of_shares(shares).to_string())?;

@@ -185,6 +185,11 @@ fn the_probe_is_made_once_per_executable() {
     fs::write(&path, vec![8; 100_001]).unwrap();
     let newer = ground.store.ensure_probe(&fs::File::open(&path).unwrap(), "1.1").unwrap();
     assert_ne!(newer.id, first.id);
+    let used = |_: &Digest| vec!["old".to_owned()];
+    assert_eq!(ground.store.remove_superseded_probes(&used).unwrap(), 0);
+    assert_eq!(ground.store.remove_superseded_probes(&|_| Vec::new()).unwrap(), 1);
+    assert_eq!(ground.store.list().unwrap().len(), 1);
+    assert!(ground.store.check(false).unwrap().is_sound());
 }
 
 #[test]

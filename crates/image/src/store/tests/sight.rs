@@ -89,6 +89,13 @@ fn a_corrupt_blob_is_named_and_never_used() {
     assert!(error.kind() == Kind::Corrupt && error.to_string().contains(&id.hex()), "{error}");
     let report = ground.store.check(true).unwrap();
     assert!(!report.is_sound());
+    let other = ground.import("b:1", &upper(), &[]);
+    let (sound, damaged) = ground.store.list_sound().unwrap();
+    assert_eq!((sound.len(), sound[0].id, damaged.len()), (1, other, 1));
+    assert!(ground.store.list().is_err());
+    // While nobody can say what is needed, removing another image takes nothing with it but its name.
+    ground.store.remove("b:1", false, &|_| Vec::new()).unwrap();
+    assert!(ground.store.resolve("b:1").unwrap_err().is_not_found());
     assert!(report.problems.iter().any(|problem| problem.subject.contains(&id.hex())), "{report:?}");
     // Bringing the image again heals it.
     ground.load(Made::new(&[base()]).oci("a:1")).unwrap();
@@ -102,15 +109,16 @@ fn check_finds_and_repairs() {
     assert_eq!(ground.store.check(false).unwrap().problems, []);
     let root = ground.store.root();
     fs::remove_dir_all(root.join("layers").join(image.layers[0].0.hex())).unwrap();
+    fs::remove_dir_all(root.join("layers/skeleton")).unwrap();
     fs::create_dir(root.join("staging/killed")).unwrap();
     fs::write(root.join("staging/killed/blob"), "half").unwrap();
     let stray = Digest::of(b"stray");
     fs::write(root.join("images/blobs/sha256").join(stray.hex()), "stray").unwrap();
     fs::create_dir(root.join("layers").join(stray.hex())).unwrap();
     let found = ground.store.check(false).unwrap();
-    assert_eq!((found.images, found.problems.len(), found.is_sound()), (1, 4, false), "{found:?}");
+    assert_eq!((found.images, found.problems.len(), found.is_sound()), (1, 5, false), "{found:?}");
     let repaired = ground.store.check(true).unwrap();
-    assert!(repaired.is_sound() && repaired.problems.len() == 4, "{repaired:?}");
+    assert!(repaired.is_sound() && repaired.problems.len() == 5, "{repaired:?}");
     assert_eq!(ground.store.check(false).unwrap().problems, []);
     assert!(ground.store.layer(&image.layers[0]).join("usr/bin/true").exists());
 }
