@@ -117,3 +117,34 @@ pub fn differences(expected: &Tree, found: &Tree, ignored: impl Fn(&str) -> bool
     }
     lines
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_differs_is_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let (one, two) = (directory.path().join("one"), directory.path().join("two"));
+        for (root, content) in [(&one, "a"), (&two, "b")] {
+            fs::create_dir(root).unwrap();
+            fs::write(root.join("same"), "same").unwrap();
+            fs::write(root.join("content"), content).unwrap();
+        }
+        fs::write(one.join("only"), "x").unwrap();
+        std::os::unix::fs::symlink("same", two.join("more")).unwrap();
+        let moment = fs::metadata(one.join("same")).unwrap().modified().unwrap();
+        for root in [&one, &two] {
+            for name in ["same", "content"] {
+                fs::File::options().append(true).open(root.join(name)).unwrap().set_modified(moment).unwrap();
+            }
+        }
+        let lines = differences(&read(&one, 0), &read(&two, 0), |path| path == "ignored");
+        assert_eq!(lines.len(), 3, "{lines:#?}");
+        assert!(
+            lines[0].starts_with("content:")
+                && lines[1].starts_with("only: missing")
+                && lines[2].starts_with("more: should not")
+        );
+    }
+}

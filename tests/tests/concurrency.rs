@@ -29,7 +29,8 @@ fn eight_starts_at_once_five_times() {
         let children = (0..8)
             .map(|number| {
                 let text = format!("round {round} number {number}");
-                let mut command = engine.command(&["run", "--rm", "busybox", "sh", "-c", &format!("echo {text}; exit {number}")]);
+                let mut command =
+                    engine.command(&["run", "--rm", "busybox", "sh", "-c", &format!("echo {text}; exit {number}")]);
                 command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap()
             })
             .collect();
@@ -45,13 +46,20 @@ fn eight_starts_at_once_five_times() {
 fn those_that_run_have_distinct_ids_names_and_addresses() {
     let engine = Engine::new();
     let children = (0..16).map(|_| engine.spawn(&["run", "-d", "busybox", "sleep", "1000"])).collect();
-    let ids: BTreeSet<String> = all(children).into_iter().map(|(code, id)| { assert_eq!(code, 0); id }).collect();
+    let ids: BTreeSet<String> = all(children)
+        .into_iter()
+        .map(|(code, id)| {
+            assert_eq!(code, 0);
+            id
+        })
+        .collect();
     assert_eq!(ids.len(), 16);
     let listed = engine.run(&["ps", "--no-trunc", "--format", "{{.ID}} {{.Names}}"]).ok();
     assert_eq!(listed.lines().count(), 16);
     let names: BTreeSet<&str> = listed.lines().map(|line| line.split(' ').nth(1).unwrap()).collect();
     assert_eq!(names.len(), 16);
-    let mut bases: Vec<u32> = ids.iter().map(|id| host::first_uid(engine.field(id, "{{.State.Pid}}").parse().unwrap())).collect();
+    let mut bases: Vec<u32> =
+        ids.iter().map(|id| host::first_uid(engine.field(id, "{{.State.Pid}}").parse().unwrap())).collect();
     bases.sort_unstable();
     assert!(bases.windows(2).all(|pair| pair[1] - pair[0] >= 65_536), "{bases:?}");
     let mut words = vec!["rm", "-f"];
@@ -64,7 +72,8 @@ fn those_that_run_have_distinct_ids_names_and_addresses() {
 fn one_name_is_given_to_one() {
     let engine = Engine::new();
     for _ in 0..3 {
-        let children = (0..6).map(|_| engine.spawn(&["run", "-d", "--name", "only", "busybox", "sleep", "1000"])).collect();
+        let children =
+            (0..6).map(|_| engine.spawn(&["run", "-d", "--name", "only", "busybox", "sleep", "1000"])).collect();
         let codes: Vec<i32> = all(children).into_iter().map(|(code, _)| code).collect();
         assert_eq!(codes.iter().filter(|code| **code == 0).count(), 1, "{codes:?}");
         assert_eq!(codes.iter().filter(|code| **code == 125).count(), 5, "{codes:?}");

@@ -11,7 +11,10 @@ fn a_device_that_is_asked_for_works_as_far_as_asked() {
     let read = "head -c 3 /dev/extra | wc -c";
     assert_eq!(engine.sh(&["--device", "/dev/zero:/dev/extra"], read).ok(), "3");
     engine.sh(&["--device", "/dev/null:/dev/extra"], "echo x > /dev/extra").ok();
-    assert_eq!(engine.sh(&["--device", "/dev/zero:/dev/some/where/deep"], "head -c 3 /dev/some/where/deep | wc -c").ok(), "3");
+    assert_eq!(
+        engine.sh(&["--device", "/dev/zero:/dev/some/where/deep"], "head -c 3 /dev/some/where/deep | wc -c").ok(),
+        "3"
+    );
     // Through a link of the host's, it is what the link means.
     let link = engine.scratch().join("link");
     std::os::unix::fs::symlink("/dev/vda", &link).unwrap();
@@ -46,7 +49,8 @@ fn the_control_group_decides() {
     for (name, minor) in [("mem", 1), ("kmsg", 11)] {
         let path = format!("{source}/{name}");
         let device = rustix::fs::makedev(1, minor);
-        rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::CharacterDevice, 0o666.into(), device).unwrap();
+        rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::CharacterDevice, 0o666.into(), device)
+            .unwrap();
         fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o666)).unwrap();
     }
     let mount = format!("{source}:/x:dev");

@@ -140,17 +140,17 @@ fn an_image_of_buildah_is_what_buildah_says() {
 
 #[test]
 fn what_docker_save_writes_is_what_was_given_to_docker() {
-    let saved = layered::umoci().and_then(|fixture| {
+    let saved = layered::buildah().and_then(|fixture| {
         let archive = fixture.directory.join("docker.tar");
-        Ok((docker::save(&archive, "layered:docker")?, fixture))
+        Ok((docker::save(&archive, "layered:buildah")?, fixture))
     });
     let (saved, fixture) = match saved {
         Ok(saved) => saved,
         Err(reason) => return skip(&reason),
     };
     let engine = Engine::empty();
-    assert_eq!(engine.run(&["load", "-i", &saved.display().to_string()]).ok(), "Loaded image: layered:docker");
-    same_inside(&engine, "layered:docker", &fixture.rootfs);
+    assert_eq!(engine.run(&["load", "-i", &saved.display().to_string()]).ok(), "Loaded image: layered:buildah");
+    same_inside(&engine, "layered:buildah", &fixture.rootfs);
 }
 
 #[test]

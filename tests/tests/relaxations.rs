@@ -2,8 +2,9 @@
 #![forbid(unsafe_code)]
 
 use std::fs;
+use std::process::Command;
 
-use casemate_tests::{Engine, host};
+use casemate_tests::{Engine, command, host};
 
 /// What `ps` and `inspect` say of a container with these flags.
 #[track_caller]
@@ -296,16 +297,27 @@ fn privileged_is_root_on_the_host_and_says_so() {
 
 #[test]
 fn a_remapped_user_is_the_subordinate_ids_of_that_user() {
-    let subuid = fs::read_to_string("/etc/subuid").unwrap_or_default();
-    let Some(line) = subuid.lines().find(|line| line.split(':').count() == 3) else {
-        return casemate_tests::skip("no user of this host has subordinate ids in /etc/subuid");
-    };
-    let fields: Vec<&str> = line.split(':').collect();
     let engine = Engine::new();
-    let running = engine.sleeper("mapped", &["--userns-remap", fields[0]]);
-    assert_eq!(host::first_uid(running.pid()).to_string(), fields[1]);
-    engine
-        .run(&["run", "--rm", "--userns-remap", "no-such-user", "busybox", "true"])
-        .expect(125)
-        .says(&["no-such-user"]);
+    // With an /etc of the test's own, in a mount namespace of the test's own: the host's stays as it is.
+    let etc = engine.directory("etc-of-host");
+    for (name, text) in [
+        ("subuid", "keeper:3000000:65536\n"),
+        ("subgid", "keeper:4000000:65536\n"),
+        ("passwd", "keeper:x:1000:1000::/:\n"),
+    ] {
+        fs::write(format!("{etc}/{name}"), text).unwrap();
+    }
+    let run = |user: &str, script: &str| {
+        let mut command = Command::new("unshare");
+        engine.environment(&mut command);
+        let line = format!(
+            "mount --bind '{etc}' /etc && exec '{}' run --rm --userns-remap {user} busybox sh -c '{script}'",
+            casemate_tests::binary().display()
+        );
+        command::run(command.args(["--mount", "sh", "-c", &line]), None, command::LIMIT)
+    };
+    let maps = run("keeper", "cat /proc/self/uid_map /proc/self/gid_map").ok();
+    let fields: Vec<&str> = maps.split_whitespace().collect();
+    assert_eq!(fields, ["0", "3000000", "65536", "0", "4000000", "65536"]);
+    run("no-such-user", "true").expect(125).says(&["no-such-user"]);
 }

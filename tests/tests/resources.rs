@@ -44,10 +44,13 @@ fn the_defaults_are_in_the_control_group() {
     assert!(host::cgroup(pid, "pids").ends_with(&running.id));
 }
 
+/// Flags, the controller, and what its file says: name and value in version 1, and in version 2.
+type Case<'a> = (&'a [&'a str], &'a str, &'a str, &'a str, &'a str, &'a str);
+
 #[test]
 fn every_flag_is_seen_by_the_kernel() {
     let engine = Engine::new();
-    let cases: &[(&[&str], &str, &str, &str, &str, &str)] = &[
+    let cases: &[Case<'_>] = &[
         (&["--memory", "64m"], "memory", "memory.limit_in_bytes", "67108864", "memory.max", "67108864"),
         (&["-m", "1g"], "memory", "memory.limit_in_bytes", "1073741824", "memory.max", "1073741824"),
         (

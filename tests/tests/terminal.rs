@@ -7,7 +7,8 @@ use casemate_tests::{Engine, eventually};
 #[test]
 fn a_shell_feels_like_a_shell() {
     let engine = Engine::new();
-    let mut terminal = Terminal::start(&engine.command(&["run", "--rm", "-it", "--name", "shell", "busybox", "sh"]), 100, 30);
+    let mut terminal =
+        Terminal::start(&engine.command(&["run", "--rm", "-it", "--name", "shell", "busybox", "sh"]), 100, 30);
     terminal.expect("# ");
     terminal.send("stty size; tty; echo $TERM\r");
     terminal.expect("30 100");
@@ -114,7 +115,8 @@ fn without_t_ctrl_c_is_a_signal_that_is_passed_on() {
 fn a_terminal_that_goes_away_is_a_hangup() {
     let engine = Engine::new();
     let script = "trap 'exit 0' HUP; echo ready; while :; do sleep 0.05; done";
-    let mut terminal = Terminal::start(&engine.command(&["run", "--name", "hung", "-it", "busybox", "sh", "-c", script]), 80, 24);
+    let mut terminal =
+        Terminal::start(&engine.command(&["run", "--name", "hung", "-it", "busybox", "sh", "-c", script]), 80, 24);
     terminal.expect("ready");
     drop(terminal);
     // Whatever becomes of the container, it is known and can be removed; nothing spins.
@@ -137,7 +139,9 @@ fn what_a_container_is_called_can_not_write_to_the_operators_terminal() {
     // Labels, commands and variables of an image come from outside: escape sequences in them are shown, not sent.
     let engine = Engine::new();
     engine.run(&["create", "--name", "odd", "-l", "a=\x1b]0;owned\x07", "busybox", "echo", "\x1b[2J"]).ok();
-    for words in [&["ps", "-a", "--no-trunc"][..], &["ps", "-a", "--format", "{{.Command}} {{.Labels}}"], &["inspect", "odd"]] {
+    for words in
+        [&["ps", "-a", "--no-trunc"][..], &["ps", "-a", "--format", "{{.Command}} {{.Labels}}"], &["inspect", "odd"]]
+    {
         let mut terminal = Terminal::start(&engine.command(words), 200, 24);
         let shown = terminal.rest();
         assert_eq!(terminal.code(), 0);

@@ -12,6 +12,7 @@ pub mod detach;
 mod error;
 pub mod idmap;
 pub mod keyring;
+pub mod loopback;
 pub mod memory;
 pub mod mount;
 pub mod namespace;

@@ -18,7 +18,10 @@ pub fn trim() {
 /// that are needed to wait. For a process that is idle for most of its life. Returns how many descriptors have something.
 pub fn wait_small(set: &mut [PollFd<'_>]) -> rustix::io::Result<usize> {
     trim();
-    release_stack();
+    // The stacks of other threads may lie below this one.
+    if crate::process::require_single_thread("madvise").is_ok() {
+        release_stack();
+    }
     let (from, length) = program();
     // Both calls in a row, through one small function, so that no other page of the program is touched between them.
     // SAFETY: madvise as in `program`; ppoll gets a slice of `pollfd` (`PollFd` is a transparent wrapper of it), its

@@ -5,7 +5,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use casemate_kernel::namespace::{self, Namespaces};
-use casemate_kernel::{keyring, mount, path, process, terminal};
+use casemate_kernel::{keyring, loopback, mount, path, process, terminal};
 use rustix::fs::{Mode, OFlags};
 
 use crate::create::{Tree, enter_cgroup};
@@ -43,6 +43,9 @@ fn set_up(plan: &Plan, setup: Setup) -> Result<std::convert::Infallible, Error> 
     let others = Namespaces::USER | Namespaces::PID | Namespaces::TIME | Namespaces::CGROUP;
     namespace::unshare(plan.new.without(others)).step("linux.namespaces")?;
     set_names(plan)?;
+    if plan.new.contains(Namespaces::NETWORK) {
+        loopback::raise().step("raise the loopback device")?;
+    }
     terminal::new_session().step("start a session")?;
     let shown = match message::receive_to_init(&setup.socket)? {
         ToInit::Mapped { entrances, shown } => {

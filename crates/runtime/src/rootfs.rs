@@ -224,11 +224,15 @@ impl RootTree {
                     mount::attach(empty.insert(empty_directory().step(&step)?), &target).step(&step)?;
                 }
             } else {
-                let null = match &null {
-                    Some(null) => null,
-                    None => null.insert(self.open_null()?),
-                };
-                mount::attach(mount::clone_tree(null, false).step(&step)?, &target).step(&step)?;
+                // The null device, seen through a mount of its own on which nothing can be done but read nothing.
+                if let Some(null) = &null {
+                    mount::attach(mount::clone_tree(null, false).step(&step)?, &target).step(&step)?;
+                } else {
+                    let cover = mount::clone_tree(self.open_null()?, false).step(&step)?;
+                    let sealed = Attributes::READ_ONLY | Attributes::NO_EXEC | Attributes::NO_SUID;
+                    mount::set_attributes(&cover, sealed, Attributes::empty(), false).step(&step)?;
+                    mount::attach(null.insert(cover), &target).step(&step)?;
+                }
             }
         }
         Ok(())
@@ -332,13 +336,12 @@ fn set_sysctls(plan: &Plan, mounts: &[Vec<Part>]) -> Result<(), Error> {
         MountKind::Cgroup => false,
     });
     let own;
-    let proc = match procs.filter_map(|(_, parts)| parts.first()).find(|part| path::is_proc(&part.tree)) {
-        Some(part) => &part.tree,
-        None => {
-            own = mount::new("proc", &[], Attributes::NO_EXEC | Attributes::NO_SUID | Attributes::NO_DEV)
-                .step("linux.sysctl: a procfs to write through")?;
-            &own
-        }
+    let proc = if let Some(part) = procs.filter_map(|(_, parts)| parts.first()).find(|part| path::is_proc(&part.tree)) {
+        &part.tree
+    } else {
+        own = mount::new("proc", &[], Attributes::NO_EXEC | Attributes::NO_SUID | Attributes::NO_DEV)
+            .step("linux.sysctl: a procfs to write through")?;
+        &own
     };
     for (name, value) in &plan.sysctls {
         let step = format!("linux.sysctl[{name:?}] = {value:?}");

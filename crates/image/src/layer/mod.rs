@@ -1,7 +1,7 @@
 //! Unpacks a layer into a directory of its own, as overlayfs wants it.
 //!
-//! Three threads share the work, because on two cores hashing would otherwise wait for decompression: one decompresses, one hashes
-//! what came out, and the caller's writes files from the same buffers.
+//! Two threads share the work: one decompresses, the caller's writes files from the same buffers, and what comes out is hashed by
+//! whichever of them would otherwise wait.
 
 mod extract;
 mod path;

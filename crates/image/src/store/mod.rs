@@ -29,7 +29,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, Mode, OFlags, flock, open};
+use rustix::fs::{FlockOperation, IFlags, Mode, OFlags, flock, ioctl_getflags, ioctl_setflags, open};
 
 pub use check::{Problem, Report};
 pub(crate) use commit::{Addition, LayerPart, unpack_into};
@@ -111,6 +111,7 @@ impl Store {
             let path = root.join(directory);
             rustix::fs::chmod(&path, Mode::RWXU).map_err(Error::os("protect", &path))?;
         }
+        spread(&root.join("staging"));
         skeleton::make(root)?;
         index::make(&root.join("images"))?;
         let blobs = root.join("images/blobs/sha256");
@@ -147,6 +148,20 @@ impl Store {
                 Err(errno) => return Err(Error::os("lock", &path)(errno)),
             }
         }
+    }
+}
+
+/// Asks ext4 to put each directory made in `path` into a block group of its own choice, as it does for the top of a file system.
+///
+/// Layers are made in staging directories. In one group for all of them, ext4 steps over every inode that was freed during the last
+/// minutes before it finds one to use: after an image was removed, unpacking the next was measured to take ten times as long.
+fn spread(path: &Path) {
+    let Ok(directory) = open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()) else {
+        return;
+    };
+    // Where the file system knows no such wish, nothing is lost but the speed.
+    if let Ok(flags) = ioctl_getflags(&directory) {
+        let _ = ioctl_setflags(&directory, flags | IFlags::TOPDIR);
     }
 }
 

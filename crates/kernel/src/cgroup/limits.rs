@@ -192,7 +192,9 @@ impl Cgroup {
     }
 
     fn apply_v2(&self, limits: &Limits) -> Result<()> {
-        let directory = self.controller(Controller::Freezer, "any")?;
+        let Some(directory) = self.unified() else {
+            return Err(Error::new("limit any: the group was made in no hierarchy", Errno::OPNOTSUPP));
+        };
         let write = |what: &str, file: &str, value: &str| or_not_offered(what, write_file(directory, file, value));
         // A group that was not given the controller has no limit, which is what a negative value asks for.
         let limit = |what: &str, file: &str, value: i64| match write(what, file, &max_or(value)) {
