@@ -36,10 +36,21 @@ fn groups_below(parent: &str) -> Vec<PathBuf> {
     parents.into_iter().flat_map(below).filter(|path| path.is_dir()).collect()
 }
 
-fn remove_groups(parent: &str) {
-    for group in host::cgroups_named(parent.trim_start_matches('/')) {
-        // One that still has members is what the test has failed about.
-        let _ = fs::remove_dir(group);
+/// A control group of the test's own for what it starts, gone when the test is.
+struct Parent(String);
+
+impl Parent {
+    fn new(name: &str) -> Self {
+        Self(format!("/e2e-{name}-{}", std::process::id()))
+    }
+}
+
+impl Drop for Parent {
+    fn drop(&mut self) {
+        for group in host::cgroups_named(self.0.trim_start_matches('/')) {
+            // One that still has members is what the test has failed about.
+            let _ = fs::remove_dir(group);
+        }
     }
 }
 
@@ -61,6 +72,12 @@ fn sound(engine: &Engine, when: &str) {
     }
 }
 
+/// What a kill left without an owner any later command takes away, once it is certain that nobody is at work on it.
+fn nothing_left(engine: &Engine) -> bool {
+    engine.run(&["ps", "-a"]).ok();
+    engine.left_over().is_empty()
+}
+
 /// After kills the next commands find a state that they can work with, and clean what is left.
 #[track_caller]
 fn recovers(engine: &Engine, name: &str, parent: &str, when: &str) {
@@ -71,25 +88,22 @@ fn recovers(engine: &Engine, name: &str, parent: &str, when: &str) {
     });
     assert!(works, "{when}: {}", engine.run(&["run", "--rm", "--name", name, "busybox", "echo", "again"]).stderr);
     sound(engine, when);
-    // What a kill left without an owner any later command may take away, once it is certain that nobody is at work on it.
-    let clean = eventually(8, || {
-        engine.run(&["ps", "-a"]).ok();
-        engine.left_over().is_empty() && groups_below(parent).is_empty()
-    });
+    let clean = eventually(8, || nothing_left(engine) && groups_below(parent).is_empty());
     assert!(clean, "{when}: left over {:#?} {:?}", engine.left_over(), groups_below(parent));
 }
 
 #[test]
 fn run_is_killed_at_every_step() {
     let engine = Engine::new();
-    let parent = format!("/e2e-run-{}", std::process::id());
+    let group = Parent::new("run");
+    let parent = group.0.as_str();
     let flags = [
         "run",
         "--rm",
         "--name",
         "victim",
         "--cgroup-parent",
-        &parent,
+        parent,
         "--allow",
         "cgroup-parent",
         "-v",
@@ -102,20 +116,20 @@ fn run_is_killed_at_every_step() {
         ended += u32::from(killed_after(engine.command(&flags), delay));
         // The supervisor may outlive its command: then it does its work to the end.
         if number % 4 == 3 {
-            recovers(&engine, "victim", &parent, &format!("after a kill at {delay:?}"));
+            recovers(&engine, "victim", parent, &format!("after a kill at {delay:?}"));
         }
     }
-    recovers(&engine, "victim", &parent, "in the end");
-    remove_groups(&parent);
+    recovers(&engine, "victim", parent, "in the end");
     assert!(ended < 49, "some were killed on their way");
 }
 
 #[test]
 fn run_and_its_supervisor_are_killed_at_every_step() {
     let engine = Engine::new();
-    let parent = format!("/e2e-all-{}", std::process::id());
+    let group = Parent::new("all");
+    let parent = group.0.as_str();
     let flags =
-        ["run", "--name", "victim", "--cgroup-parent", &parent, "--allow", "cgroup-parent", "busybox", "sleep", "1000"];
+        ["run", "--name", "victim", "--cgroup-parent", parent, "--allow", "cgroup-parent", "busybox", "sleep", "1000"];
     for (number, delay) in delays(500, 14_000).enumerate() {
         killed_after(engine.command(&flags), delay);
         // Everything of this engine that runs outside of a container: its supervisors.
@@ -127,11 +141,10 @@ fn run_and_its_supervisor_are_killed_at_every_step() {
             assert_eq!(said.code, 1, "after a kill at {delay:?} it is there and can't be removed: {}", said.stdout());
         }
         if number % 3 == 2 {
-            recovers(&engine, "victim", &parent, &format!("after killing all at {delay:?}"));
+            recovers(&engine, "victim", parent, &format!("after killing all at {delay:?}"));
         }
     }
-    recovers(&engine, "victim", &parent, "in the end");
-    remove_groups(&parent);
+    recovers(&engine, "victim", parent, "in the end");
 }
 
 #[test]
@@ -184,7 +197,7 @@ fn rm_is_killed_at_every_step() {
         assert_eq!(again.stdout(), "again", "after a kill at {delay:?}: {}", again.stderr);
     }
     sound(&engine, "in the end");
-    engine.assert_nothing_left();
+    assert!(eventually(8, || nothing_left(&engine)), "left over: {:#?}", engine.left_over());
 }
 
 #[test]

@@ -151,7 +151,6 @@ pub(super) fn run<T, E: From<StreamError>>(
 ) -> Result<(T, Option<Digest>), E> {
     let hashing = hash.then(Hashing::new);
     let hashing = hashing.as_ref();
-    eprintln!("C0 {}", std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default()); let t0=std::time::Instant::now();
     let result = thread::scope(|scope| {
         let spare = thread::available_parallelism().is_ok_and(|processors| processors.get() > 2);
         let ticks = match hashing.filter(|_| spare) {
@@ -171,11 +170,10 @@ pub(super) fn run<T, E: From<StreamError>>(
         let producer = Producer { to_consumer, hashing, ticks };
         thread::Builder::new()
             .name("decompress".to_owned())
-            .spawn_scoped(scope, move || { let t=std::time::Instant::now(); producer.run(decoder); eprintln!("D wall {:?} {}", t.elapsed(), std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default()); })
+            .spawn_scoped(scope, move || producer.run(decoder))
             .map_err(StreamError)?;
         consume(Chunks { receiver, hashing, current: None, at: 0 })
     })?;
-    eprintln!("C1 wall {:?} left {} {}", t0.elapsed(), hashing.map_or(0, |h| lock(&h.queue).len()), std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default());
     Ok((result, hashing.map(Hashing::finish)))
 }
 
