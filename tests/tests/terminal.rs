@@ -89,10 +89,9 @@ fn exec_has_a_terminal_of_its_own() {
     terminal.expect("22 70");
     terminal.expect("/dev/pts/0");
     terminal.resize(71, 23);
-    assert!(eventually(5, || {
-        terminal.send("stty size\r");
-        terminal.expect("\n").is_empty() || terminal.expect("\n").contains("23 71")
-    }));
+    // The size travels by signal and message: asked until it has arrived.
+    terminal.send("until [ \"$(stty size)\" = '23 71' ]; do :; done; echo size-$((1 + 1))\r");
+    terminal.expect("size-2");
     terminal.send("exit 3\r");
     assert_eq!(terminal.code(), 3);
     assert!(terminal.is_cooked());

@@ -225,7 +225,8 @@ impl<'a> Pump<'a> {
             match *role {
                 Role::Signals => self.forward_signals(),
                 Role::Listener => self.clients.accept(&self.listener),
-                Role::Output(stream) => heard |= self.read_stream(stream),
+                // The stream read just before may have filled a client: what it can't take yet is left in the pipe.
+                Role::Output(stream) if !self.clients.is_blocked() => heard |= self.read_stream(stream),
                 Role::Console => {
                     if !self.clients.is_blocked() {
                         heard |= self.read_console();
@@ -235,7 +236,7 @@ impl<'a> Pump<'a> {
                 Role::Input => self.write_input(),
                 // After one is gone the numbers of the others are stale: they are heard in the next round.
                 Role::Client(index) if !gone => gone = self.clients.hear(index, &mut wishes),
-                Role::Client(_) => {}
+                Role::Output(_) | Role::Client(_) => {}
                 Role::Process => self.reap(),
             }
         }
