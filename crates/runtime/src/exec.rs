@@ -9,7 +9,8 @@ use casemate_kernel::{path, socket, terminal};
 use oci_spec::runtime::{Process, Spec};
 use rustix::fs::{Mode, OFlags};
 
-use crate::create::{Created, enter_cgroup, open_cgroup};
+use crate::cgroup::{enter_cgroup, open_cgroup};
+use crate::create::Created;
 use crate::error::{Error, Step};
 use crate::init::{join_session_keyring, open_root};
 use crate::message::{self, FromInit, ToInit};

@@ -8,11 +8,12 @@ use casemate_kernel::namespace::{self, Namespaces};
 use casemate_kernel::{keyring, loopback, mount, path, process, terminal};
 use rustix::fs::{Mode, OFlags};
 
-use crate::create::{Tree, enter_cgroup};
+use crate::cgroup::enter_cgroup;
 use crate::error::{Error, Step};
 use crate::message::{self, ToInit};
 use crate::plan::Plan;
 use crate::rootfs::{Prepared, RootTree};
+use crate::sources::Tree;
 use crate::stdio::{self, Stdio};
 use crate::{identity, program};
 

@@ -7,6 +7,7 @@
 //! started by [`Created::start`]. [`exec`] starts another process in it.
 #![forbid(unsafe_code)]
 
+mod cgroup;
 mod create;
 mod error;
 mod exec;
@@ -17,6 +18,8 @@ mod plan;
 mod program;
 mod rootfs;
 pub mod seccomp;
+mod sources;
+mod spawn;
 mod stdio;
 
 pub use create::{BoxError, CreateRequest, Created, RootFs, create};

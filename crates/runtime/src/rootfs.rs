@@ -11,10 +11,10 @@ use casemate_kernel::terminal::{self, Terminal};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
-use crate::create::Tree;
 use crate::error::{Error, Step};
 use crate::init;
 use crate::plan::{MountKind, MountPlan, Plan};
+use crate::sources::Tree;
 
 /// The mounts of a container, detached, ready to be attached.
 #[derive(Debug)]

@@ -111,8 +111,8 @@ fn idmap(index: usize, mount: &Mount, options: &Options, in_user_namespace: bool
             Err(Error::field(&field, "idmap without mappings needs a user namespace of the container"))
         }
         (Some(uids), Some(gids), recursive) => Ok(Some(MountIdmap::Own {
-            uids: super::convert_maps(&field, uids)?,
-            gids: super::convert_maps(&field, gids)?,
+            uids: super::namespaces::convert_maps(&field, uids)?,
+            gids: super::namespaces::convert_maps(&field, gids)?,
             recursive: recursive.unwrap_or(false),
         })),
         _ => Err(Error::field(&field, "uidMappings and gidMappings come together")),

@@ -37,7 +37,7 @@ pub(super) fn limits(linux: &Linux) -> Result<Limits, Error> {
     }
     if let Some(devices) = resources.devices() {
         limits.devices = devices.iter().map(device_rule).collect::<Result<_, _>>()?;
-        limits.devices.extend(super::default_device_rules());
+        limits.devices.extend(super::devices::default_device_rules());
     }
     if resources.hugepage_limits().as_ref().is_some_and(|list| !list.is_empty()) {
         return Err(Error::field("linux.resources.hugepageLimits", "this runtime does not offer it"));

@@ -1,0 +1,107 @@
+//! The new process: made in its namespaces, with those to be entered entered on the way.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use casemate_kernel::cgroup::Cgroup;
+use casemate_kernel::namespace::{self, Namespaces};
+use casemate_kernel::process::{self, Child, Forked};
+use casemate_kernel::socket;
+use rustix::fs::{Mode, OFlags};
+
+use crate::error::{Error, Kind, Step};
+use crate::init::{self, Setup};
+use crate::message;
+use crate::plan::Plan;
+use crate::sources::Tree;
+
+/// The new process, this side's end of the connection to it, and the mounts that it inherited.
+pub(crate) struct Spawned {
+    pub(crate) child: Child,
+    pub(crate) socket: OwnedFd,
+    pub(crate) trees: Vec<Tree>,
+}
+
+/// Makes the new process. With namespaces to enter, a process in between enters them and makes it, so that this one
+/// stays where it is.
+///
+/// The new process closes this side's end of the socket: it must see it close when this process is gone.
+pub(crate) fn spawn(plan: &Plan, cgroup: Option<&Cgroup>, setup: Setup, socket: OwnedFd) -> Result<Spawned, Error> {
+    // The others are made by the process itself, in parallel: a network namespace takes longest of all. They belong to
+    // the user namespace that it is in from its first instruction.
+    let new = plan.new.only(Namespaces::USER | Namespaces::PID | Namespaces::TIME);
+    let unified = cgroup.and_then(Cgroup::unified);
+    if plan.joined.is_empty() {
+        return match namespace::clone(new, unified).step("make the container's process")? {
+            Forked::Parent(child) => Ok(Spawned { child, socket, trees: setup.trees }),
+            Forked::Child => {
+                drop(socket);
+                init::run(plan, setup)
+            }
+        };
+    }
+    let files = open_namespaces(plan)?;
+    match process::fork().step("make a process that enters namespaces")? {
+        Forked::Parent(between) => {
+            let Setup { trees, socket: theirs, .. } = setup;
+            drop(theirs);
+            let message = socket::receive(&socket, 8192).step("enter namespaces");
+            process::wait(&between.pidfd).step("enter namespaces")?;
+            let message = message?;
+            match (message.data.as_slice(), message.descriptors.into_iter().next()) {
+                ([b'P', pid @ ..], Some(pidfd)) => {
+                    let pid = <[u8; 4]>::try_from(pid).map_err(|_| Error::step("enter namespaces", "no pid"))?;
+                    Ok(Spawned { child: Child { pid: u32::from_ne_bytes(pid), pidfd }, socket, trees })
+                }
+                ([b'E', _, text @ ..], _) => Err(Error::new(Kind::Failed, String::from_utf8_lossy(text))),
+                _ => Err(Error::step("enter namespaces", "the process that was to ended")),
+            }
+        }
+        Forked::Child => {
+            drop(socket);
+            enter_and_clone(plan, new, unified, setup, &files)
+        }
+    }
+}
+
+pub(crate) fn open_namespaces(plan: &Plan) -> Result<Vec<(Namespaces, OwnedFd)>, Error> {
+    plan.joined
+        .iter()
+        .map(|(kind, path)| {
+            let file = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+                .map_err(|errno| Error::field("linux.namespaces.path", format!("{path:?}: {errno}")))?;
+            Ok((*kind, file))
+        })
+        .collect()
+}
+
+/// In the process in between: enters what is to be entered, makes the container's process, says which it is, and ends.
+pub(crate) fn enter_and_clone(
+    plan: &Plan,
+    new: Namespaces,
+    cgroup: Option<BorrowedFd<'_>>,
+    setup: Setup,
+    files: &[(Namespaces, OwnedFd)],
+) -> ! {
+    let fail = |setup: &Setup, error: &Error| -> ! {
+        message::send_failure(&setup.socket, error);
+        process::exit_now(1)
+    };
+    if let Err(error) = process::set_undumpable().step("hide from the container") {
+        fail(&setup, &error);
+    }
+    for (kind, file) in files {
+        if let Err(error) = namespace::enter(file.as_fd(), *kind) {
+            fail(&setup, &Error::field("linux.namespaces.path", error));
+        }
+    }
+    match namespace::clone_as_sibling(new, cgroup) {
+        Err(error) => fail(&setup, &Error::step("make the container's process", error)),
+        Ok(Forked::Child) => init::run(plan, setup),
+        Ok(Forked::Parent(child)) => {
+            let mut data = vec![b'P'];
+            data.extend(child.pid.to_ne_bytes());
+            let sent = socket::send(&setup.socket, &data, &[child.pidfd.as_fd()]);
+            process::exit_now(u8::from(sent.is_err()))
+        }
+    }
+}
