@@ -15,6 +15,10 @@ use crate::{output, refused, suggest};
 
 /// Runs what the arguments (without the program's name) ask for, and says what went wrong.
 pub(crate) fn main(arguments: Vec<OsString>) -> ExitCode {
+    // Another program's command line, with flags of its own before the command.
+    if arguments.first().is_some_and(|word| word == "oci") {
+        return casemate_oci::main(arguments, false);
+    }
     let mut context = Context { called: "casemate".to_owned(), ..Context::default() };
     match run(&mut context, arguments) {
         Ok(code) => ExitCode::from(code),

@@ -1,15 +1,8 @@
 //! Signals by number and name, as `kill`, `--stop-signal` and STOPSIGNAL write them.
 
-use crate::error::{Error, Result};
+use casemate_posture::signal::{NAMES, REALTIME_MAX, REALTIME_MIN, number};
 
-/// The signals of Linux on x86 and ARM, by number from 1 on.
-const NAMES: [&str; 31] = [
-    "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE", "ALRM", "TERM",
-    "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ", "VTALRM", "PROF", "WINCH", "IO",
-    "PWR", "SYS",
-];
-const REALTIME_MIN: u8 = 34;
-const REALTIME_MAX: u8 = 64;
+use crate::error::{Error, Result};
 
 /// A signal that can be sent to a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -32,30 +25,9 @@ impl Signal {
 
     /// Reads `9`, `KILL`, `SIGKILL`, `RTMIN+3` or `SIGRTMAX-1`, in any case.
     pub fn parse(text: &str) -> Result<Self> {
-        if let Some(signal) = text.parse().ok().and_then(Self::from_number) {
-            return Ok(signal);
-        }
         let upper = text.to_ascii_uppercase();
         let bare = upper.strip_prefix("SIG").unwrap_or(&upper);
-        if let Some(index) = NAMES.iter().position(|name| *name == bare) {
-            return Ok(Self(u8::try_from(index + 1).unwrap_or(0)));
-        }
-        let realtime = |offset: &str, base: u8, up: bool| -> Option<Self> {
-            let offset: u8 =
-                if offset.is_empty() { 0 } else { offset.strip_prefix(if up { '+' } else { '-' })?.parse().ok()? };
-            let number = if up { base.checked_add(offset)? } else { base.checked_sub(offset)? };
-            (REALTIME_MIN..=REALTIME_MAX).contains(&number).then_some(Self(number))
-        };
-        let found = match bare {
-            "POLL" => Some(Self(29)),
-            "CLD" => Some(Self(17)),
-            "IOT" => Some(Self(6)),
-            _ => bare
-                .strip_prefix("RTMIN")
-                .and_then(|offset| realtime(offset, REALTIME_MIN, true))
-                .or_else(|| bare.strip_prefix("RTMAX").and_then(|offset| realtime(offset, REALTIME_MAX, false))),
-        };
-        found.ok_or_else(|| {
+        number(text).map(Self).ok_or_else(|| {
             let hint = casemate_posture::suggest::nearest(bare, NAMES).map_or_else(
                 || "known are 1 to 64, names such as SIGTERM, and RTMIN+n".to_owned(),
                 |name| format!("did you mean SIG{name}?"),

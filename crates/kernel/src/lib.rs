@@ -19,6 +19,7 @@ pub mod namespace;
 pub mod overlay;
 pub mod path;
 pub mod process;
+pub mod program;
 pub mod rlimit;
 pub mod seccomp;
 pub mod socket;

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
-    SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
+    SendFlags, SocketAddrUnix, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
 };
 
 use crate::error::{Call, Error, Result};
@@ -19,6 +19,68 @@ pub const MAX_DESCRIPTORS: usize = 253;
 pub fn pair() -> Result<(OwnedFd, OwnedFd)> {
     socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
         .call(|| "socketpair(AF_UNIX, SOCK_SEQPACKET)".into())
+}
+
+/// Listens on a new socket of the same kind, `name` in a directory.
+///
+/// Whoever may search the directory and write the socket (`mode`) can connect, from whichever network namespace.
+pub fn listen(directory: impl AsFd, name: &str, mode: u32) -> Result<OwnedFd> {
+    let call = |what: &str| format!("{what}([{}]/{name})", directory.as_fd().as_raw_fd());
+    let socket = new()?;
+    // The mode a socket is bound with is that of its descriptor (unix(7)): there is no moment in which it is wider.
+    rustix::fs::fchmod(&socket, rustix::fs::Mode::from_raw_mode(mode)).call(|| call("fchmod"))?;
+    rustix::net::bind(&socket, &address(directory.as_fd(), name)?).call(|| call("bind"))?;
+    rustix::net::listen(&socket, 8).call(|| call("listen"))?;
+    Ok(socket)
+}
+
+/// Connects to a socket made with [`listen`].
+///
+/// # Errors
+/// `ECONNREFUSED` when nobody holds the listening end any more; `ENOENT` when there is no such file.
+pub fn connect(directory: impl AsFd, name: &str) -> Result<OwnedFd> {
+    let socket = new()?;
+    rustix::net::connect(&socket, &address(directory.as_fd(), name)?)
+        .call(|| format!("connect([{}]/{name})", directory.as_fd().as_raw_fd()))?;
+    Ok(socket)
+}
+
+/// Connects to a stream socket by its path, as engines listen for terminals (`--console-socket`) and filters.
+pub fn connect_stream(path: &std::path::Path) -> Result<OwnedFd> {
+    let call = || format!("connect({path:?})");
+    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
+        .call(|| "socket(AF_UNIX, SOCK_STREAM)".into())?;
+    // A path may be longer than a socket's address (108 bytes): the last part is named in its directory.
+    let (parent, name) = match (path.parent(), path.file_name().and_then(|name| name.to_str())) {
+        (Some(parent), Some(name)) => (parent, name),
+        _ => return Err(Error::new(call(), Errno::INVAL)),
+    };
+    let parent = if parent.as_os_str().is_empty() { std::path::Path::new(".") } else { parent };
+    let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::CLOEXEC;
+    let directory = rustix::fs::open(parent, flags, rustix::fs::Mode::empty()).call(call)?;
+    rustix::net::connect(&socket, &address(directory.as_fd(), name)?).call(call)?;
+    Ok(socket)
+}
+
+/// Waits for somebody to connect.
+pub fn accept(listener: impl AsFd) -> Result<OwnedFd> {
+    loop {
+        match rustix::net::accept_with(listener.as_fd(), SocketFlags::CLOEXEC) {
+            Err(Errno::INTR | Errno::CONNABORTED) => {}
+            other => return other.call(|| format!("accept4([{}])", listener.as_fd().as_raw_fd())),
+        }
+    }
+}
+
+fn new() -> Result<OwnedFd> {
+    rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+        .call(|| "socket(AF_UNIX, SOCK_SEQPACKET)".into())
+}
+
+/// A name in a directory that is held, whatever the length of the directory's path (an address holds 108 bytes).
+fn address(directory: BorrowedFd<'_>, name: &str) -> Result<SocketAddrUnix> {
+    let path = format!("/proc/self/fd/{}/{name}", directory.as_raw_fd());
+    SocketAddrUnix::new(&path).call(|| format!("address({path:?})"))
 }
 
 /// A message received.

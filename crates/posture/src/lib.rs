@@ -25,6 +25,7 @@ mod policy;
 mod posture;
 pub mod relaxation;
 pub mod seccomp;
+pub mod signal;
 pub mod suggest;
 pub mod syscalls;
 pub mod sysctl;

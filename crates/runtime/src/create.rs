@@ -11,7 +11,7 @@ use oci_spec::runtime::Spec;
 
 use crate::cgroup::{limited_group, open_cgroup_trees, shows_cgroups};
 use crate::error::{Error, Step};
-use crate::init::Setup;
+use crate::init::{Lifetime, Setup};
 use crate::message::{self, FromInit};
 use crate::plan::Plan;
 use crate::sources::{Tree, idmap_trees, open_binds, open_devices};
@@ -65,18 +65,61 @@ impl Created {
     /// Lets the process execute its program; returns when the kernel has accepted that.
     ///
     /// # Errors
-    /// [`Kind::NotFound`] or [`Kind::NotExecutable`] when the program can't be executed; the process is then gone.
+    /// [`Kind::NotFound`](crate::Kind::NotFound) or [`Kind::NotExecutable`](crate::Kind::NotExecutable) when the program
+    /// can't be executed; the process is then gone.
     pub fn start(&mut self) -> Result<(), Error> {
-        message::send_start(&self.socket)?;
-        match message::receive_from_init(&self.socket)? {
-            FromInit::Closed => Ok(()),
-            FromInit::Failed(error) => {
-                process::wait(&self.pidfd).step("reap the container's process")?;
-                Err(error)
+        self.start_with(None, &mut |_| Ok(()))
+    }
+
+    /// As [`Created::start`], with the container's state for hooks, and what to do with a filter's listener.
+    pub(crate) fn start_with(&mut self, state: Option<&OwnedFd>, listener: &mut OnListener<'_>) -> Result<(), Error> {
+        start_over(&self.socket, state, listener).inspect_err(|_| {
+            // It ended by itself; where it did not, it must not stay.
+            let _ = process::pidfd_send_signal(&self.pidfd, 9);
+            let _ = process::wait(&self.pidfd);
+        })
+    }
+
+    /// Tells the process that it is on record, so that it stays at the barrier when this process is gone.
+    pub(crate) fn leave_at_barrier(&self) -> Result<(), Error> {
+        message::send_stay(&self.socket)
+    }
+}
+
+/// What is done with the listening end of a filter that asks somebody (`SCMP_ACT_NOTIFY`).
+pub(crate) type OnListener<'a> = dyn FnMut(OwnedFd) -> Result<(), Error> + 'a;
+
+/// Tells a process at the barrier to go on, and waits until it executes its program.
+pub(crate) fn start_over(
+    socket: &OwnedFd,
+    state: Option<&OwnedFd>,
+    listener: &mut OnListener<'_>,
+) -> Result<(), Error> {
+    message::send_start(socket, state)?;
+    wait_for_program(socket, listener)
+}
+
+/// Waits until a process that was told to go on executes its program.
+pub(crate) fn wait_for_program(socket: &OwnedFd, listener: &mut OnListener<'_>) -> Result<(), Error> {
+    loop {
+        match message::receive_from_init(socket)? {
+            FromInit::Closed => return Ok(()),
+            FromInit::Failed(error) => return Err(error),
+            FromInit::Listener(fd) => listener(fd)?,
+            FromInit::Ready(_) | FromInit::HooksDue | FromInit::Begun => {
+                return Err(Error::step("start", "the container's process was ready twice"));
             }
-            FromInit::Ready(_) => Err(Error::step("start", "the container's process was ready twice")),
         }
     }
+}
+
+/// What an OCI runtime adds to a container that its maker does not stay with.
+pub(crate) struct Attendance<'a> {
+    pub(crate) lifetime: Lifetime,
+    /// Called as soon as there is a process, with its number: what it returns is on record.
+    pub(crate) made: &'a mut dyn FnMut(u32) -> Result<(), Error>,
+    /// Called when hooks are due: runs those of the runtime's side and returns the state for the others.
+    pub(crate) hooks: &'a mut dyn FnMut(u32) -> Result<OwnedFd, Error>,
 }
 
 /// Makes a container: namespaces, control group, mounts, and a process in it that waits to be started.
@@ -84,19 +127,30 @@ impl Created {
 /// The caller must have one thread only. On failure nothing of the container is left.
 ///
 /// # Errors
-/// [`Kind::Invalid`], naming the field, before anything was made; else the step that failed.
+/// [`Kind::Invalid`](crate::Kind::Invalid), naming the field, before anything was made; else the step that failed.
 pub fn create(request: CreateRequest<'_>) -> Result<Created, Error> {
     let plan = Plan::new(request.id, request.spec)?;
-    let layout = Layout::detect().step("find the host's control groups")?;
-    create_in(&plan, &layout, request)
+    let attendance = Attendance {
+        lifetime: Lifetime::default(),
+        made: &mut |_| Ok(()),
+        hooks: &mut |_| Err(Error::step("hooks", "nobody is there to run them")),
+    };
+    create_attended(&plan, request.root, request.stdio, attendance)
 }
 
-fn create_in(plan: &Plan, layout: &Layout, request: CreateRequest<'_>) -> Result<Created, Error> {
+pub(crate) fn create_attended(
+    plan: &Plan,
+    root: Box<RootFs<'_>>,
+    stdio: Stdio,
+    attendance: Attendance<'_>,
+) -> Result<Created, Error> {
+    let layout = Layout::detect().step("find the host's control groups")?;
+    let Attendance { lifetime, made, hooks } = attendance;
     let (socket, theirs) = socket::pair().step("connect to the new process")?;
-    let setup = Setup { trees: open_binds(plan)?, devices: open_devices(plan)?, stdio: request.stdio, socket: theirs };
+    let setup = Setup { trees: open_binds(plan)?, devices: open_devices(plan)?, stdio, socket: theirs, lifetime };
     // On version 2 a process is made in its group. On version 1 it moves itself there, so the group is made while the new
     // process is busy with its namespaces.
-    let early = if layout.version() == Version::V2 { Some(limited_group(plan, layout)?) } else { None };
+    let early = if layout.version() == Version::V2 { Some(limited_group(plan, &layout)?) } else { None };
     let Spawned { child, socket, trees } = match spawn(plan, early.as_ref(), setup, socket) {
         Ok(spawned) => spawned,
         Err(error) => {
@@ -104,14 +158,15 @@ fn create_in(plan: &Plan, layout: &Layout, request: CreateRequest<'_>) -> Result
             return Err(error);
         }
     };
-    let group = early.map_or_else(|| limited_group(plan, layout), Ok);
-    let console = match &group {
-        Ok(cgroup) => finish(plan, &child, cgroup, &socket, &trees, request.root),
-        Err(_) => Ok(None),
+    let recorded = made(child.pid);
+    let group = early.map_or_else(|| limited_group(plan, &layout), Ok);
+    let console = match (&recorded, &group) {
+        (Ok(()), Ok(cgroup)) => finish(plan, &child, cgroup, &socket, &trees, root, hooks),
+        _ => Ok(None),
     };
-    match (group, console) {
-        (Ok(cgroup), Ok(console)) => Ok(Created::new(child, console, cgroup, socket)),
-        (group, console) => {
+    match (recorded, group, console) {
+        (Ok(()), Ok(cgroup), Ok(console)) => Ok(Created::new(child, console, cgroup, socket)),
+        (recorded, group, console) => {
             let _ = process::pidfd_send_signal(&child.pidfd, 9);
             let _ = process::wait(&child.pidfd);
             // The first error is the one to tell; what is left of the group is killed, so that it can go.
@@ -119,7 +174,8 @@ fn create_in(plan: &Plan, layout: &Layout, request: CreateRequest<'_>) -> Result
                 let _ = cgroup.kill();
                 let _ = cgroup.remove();
             }
-            Err(group.err().or(console.err()).unwrap_or_else(|| Error::step("create", "failed")))
+            let first = recorded.err().or(group.err()).or(console.err());
+            Err(first.unwrap_or_else(|| Error::step("create", "failed")))
         }
     }
 }
@@ -131,6 +187,7 @@ fn finish(
     socket: &OwnedFd,
     trees: &[Tree],
     root: Box<RootFs<'_>>,
+    hooks: &mut dyn FnMut(u32) -> Result<OwnedFd, Error>,
 ) -> Result<Option<OwnedFd>, Error> {
     if plan.new.contains(Namespaces::USER) {
         namespace::write_id_maps(child.pid, &plan.uids, &plan.gids).step("linux.uidMappings, linux.gidMappings")?;
@@ -161,10 +218,16 @@ fn finish(
     }
     message::send_root(socket, root.as_fd()).map_err(|error| told_by_init(socket).unwrap_or(error))?;
     drop(root);
-    match message::receive_from_init(socket)? {
-        FromInit::Ready(console) => Ok(console),
-        FromInit::Failed(error) => Err(error),
-        FromInit::Closed => Err(Error::step("set up the container", "its process was killed")),
+    loop {
+        match message::receive_from_init(socket)? {
+            FromInit::Ready(console) => return Ok(console),
+            FromInit::HooksDue => message::send_hooks_run(socket, &hooks(child.pid)?)?,
+            FromInit::Failed(error) => return Err(error),
+            FromInit::Listener(_) | FromInit::Begun => {
+                return Err(Error::step("set up the container", "it started before its time"));
+            }
+            FromInit::Closed => return Err(Error::step("set up the container", "its process was killed")),
+        }
     }
 }
 

@@ -11,6 +11,10 @@ pub enum Kind {
     NotExecutable,
     /// The specification is wrong: nothing was made.
     Invalid,
+    /// There is no container of that id.
+    NoSuchContainer,
+    /// The container is not in a status in which that can be done; nothing was.
+    WrongStatus,
     /// Anything else (125).
     Failed,
 }
@@ -33,6 +37,11 @@ impl Error {
         Self { kind: Kind::Failed, text: format!("{step}: {why}") }
     }
 
+    /// A failure of whoever attends a container, in the same words as a step of the runtime.
+    pub fn other(what: &str, why: impl fmt::Display) -> Self {
+        Self::step(what, why)
+    }
+
     pub(crate) fn new(kind: Kind, text: impl Into<String>) -> Self {
         Self { kind, text: text.into() }
     }
@@ -50,6 +59,12 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+impl From<casemate_kernel::Error> for Error {
+    fn from(error: casemate_kernel::Error) -> Self {
+        Self { kind: Kind::Failed, text: error.to_string() }
+    }
+}
 
 /// Names the step in which a kernel call failed.
 pub(crate) trait Step<T> {

@@ -3,14 +3,16 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
+use casemate_kernel::cgroup::Cgroup;
 use casemate_kernel::namespace::{self, Namespaces};
 use casemate_kernel::process::{self, Forked};
+use casemate_kernel::terminal::Terminal;
 use casemate_kernel::{path, socket, terminal};
-use oci_spec::runtime::{Process, Spec};
+use oci_spec::runtime::{Linux, Process, Spec};
 use rustix::fs::{Mode, OFlags};
 
 use crate::cgroup::{enter_cgroup, open_cgroup};
-use crate::create::Created;
+use crate::create::{Created, OnListener};
 use crate::error::{Error, Step};
 use crate::init::{join_session_keyring, open_root};
 use crate::message::{self, FromInit, ToInit};
@@ -42,33 +44,64 @@ pub struct ExecRequest<'a> {
 pub fn exec(request: ExecRequest<'_>) -> Result<Created, Error> {
     let linux = request.spec.linux().as_ref().ok_or_else(|| Error::field("linux", "missing"))?;
     let process = ProcessPlan::new(request.process, linux)?;
-    let (new, joined) = plan::namespaces(linux)?;
-    let own = joined.iter().fold(new, |all, (kind, _)| all | *kind);
     let path = match linux.cgroups_path().as_ref().and_then(|path| path.to_str()) {
         Some(path) => path.to_owned(),
         None => format!("/casemate/{}", request.id),
     };
     let cgroup = open_cgroup(&path)?;
     let pidfd = process::pidfd_open(request.pid).step("find the container's process")?;
+    let joining = Joining {
+        process: &process,
+        namespaces: own_namespaces(linux)?,
+        pidfd: &pidfd,
+        cgroup,
+        stdio: request.stdio,
+        preserved: 0,
+    };
+    join(joining, &mut |_| Ok(()))
+}
+
+/// The kinds of namespaces that the container does not share with its runtime.
+pub(crate) fn own_namespaces(linux: &Linux) -> Result<Namespaces, Error> {
+    let (new, joined) = plan::namespaces(linux)?;
+    Ok(joined.iter().fold(new, |all, (kind, _)| all | *kind))
+}
+
+/// A process that is to join a container.
+pub(crate) struct Joining<'a> {
+    pub(crate) process: &'a ProcessPlan,
+    /// What is entered.
+    pub(crate) namespaces: Namespaces,
+    /// The container's first process.
+    pub(crate) pidfd: &'a OwnedFd,
+    pub(crate) cgroup: Cgroup,
+    pub(crate) stdio: Stdio,
+    /// How many descriptors after the standard ones the program inherits.
+    pub(crate) preserved: u32,
+}
+
+/// Makes the process and executes its program.
+pub(crate) fn join(joining: Joining<'_>, listener: &mut OnListener<'_>) -> Result<Created, Error> {
+    let Joining { process, namespaces, pidfd, cgroup, stdio, preserved } = joining;
     let entrances =
         if cgroup.unified().is_some() { Vec::new() } else { cgroup.entrances().step("enter the cgroup")? };
     let (ours, theirs) = socket::pair().step("connect to the new process")?;
     // A PID namespace is entered by the children of whoever enters it: this process enters it, makes the child, and
     // goes back to its own for those it may make later.
     let home = namespace::open_of_process(std::process::id(), "pid").step("open the own PID namespace")?;
-    if own.contains(Namespaces::PID) {
+    if namespaces.contains(Namespaces::PID) {
         namespace::enter_of_process(pidfd.as_fd(), Namespaces::PID).step("enter the container's PID namespace")?;
     }
     let made = namespace::clone(Namespaces::empty(), cgroup.unified());
     match made {
         Ok(Forked::Child) => {
             drop(ours);
-            run(&process, own, &pidfd, &entrances, request.stdio, &theirs)
+            run(process, &Place { namespaces, pidfd, entrances: &entrances, preserved }, stdio, &theirs)
         }
         Ok(Forked::Parent(child)) => {
             namespace::enter(home.as_fd(), Namespaces::PID).step("return to the own PID namespace")?;
-            drop((theirs, request.stdio));
-            let ready = tell_score(&process, child.pid).and_then(|()| message::receive_from_init(&ours));
+            drop((theirs, stdio));
+            let ready = tell_score(process, child.pid).and_then(|()| message::receive_from_init(&ours));
             let console = match ready {
                 Ok(FromInit::Ready(console)) => console,
                 failed => {
@@ -81,7 +114,7 @@ pub fn exec(request: ExecRequest<'_>) -> Result<Created, Error> {
                 }
             };
             let mut created = Created::new(child, console, cgroup, ours);
-            created.start()?;
+            created.start_with(None, listener)?;
             Ok(created)
         }
         Err(error) => {
@@ -98,41 +131,65 @@ fn tell_score(plan: &ProcessPlan, pid: u32) -> Result<(), Error> {
     std::fs::write(format!("/proc/{pid}/oom_score_adj"), score.to_string()).step("process.oomScoreAdj")
 }
 
-fn run(
-    plan: &ProcessPlan,
+/// Where a process goes, as seen from its own side.
+struct Place<'a> {
     namespaces: Namespaces,
-    pidfd: &OwnedFd,
-    entrances: &[OwnedFd],
-    stdio: Stdio,
-    socket: &OwnedFd,
-) -> ! {
-    let Err(error) = set_up(plan, namespaces, pidfd, entrances, stdio, socket);
+    pidfd: &'a OwnedFd,
+    entrances: &'a [OwnedFd],
+    preserved: u32,
+}
+
+fn run(plan: &ProcessPlan, place: &Place<'_>, stdio: Stdio, socket: &OwnedFd) -> ! {
+    let Err(error) = set_up(plan, place, stdio, socket);
     message::send_failure(socket, &error);
     process::exit_now(1)
 }
 
 fn set_up(
     plan: &ProcessPlan,
-    namespaces: Namespaces,
-    pidfd: &OwnedFd,
-    entrances: &[OwnedFd],
+    place: &Place<'_>,
     stdio: Stdio,
     socket: &OwnedFd,
 ) -> Result<std::convert::Infallible, Error> {
     process::set_undumpable().step("hide from the container")?;
     process::reset_signals().step("reset signals")?;
-    enter_cgroup(entrances)?;
+    enter_cgroup(place.entrances)?;
     terminal::new_session().step("start a session")?;
-    namespace::enter_of_process(pidfd.as_fd(), namespaces.without(Namespaces::PID))
-        .step("enter the container's namespaces")?;
-    if namespaces.contains(Namespaces::USER) {
+    let entered = place.namespaces.without(Namespaces::PID);
+    if !entered.is_empty() {
+        namespace::enter_of_process(place.pidfd.as_fd(), entered).step("enter the container's namespaces")?;
+    }
+    if place.namespaces.contains(Namespaces::USER) {
         process::set_ids(0, 0, &[]).step("become root of the user namespace")?;
     }
     join_session_keyring()?;
     let root = open_root()?;
-    let terminal = match stdio {
+    let terminal = connect_stdio(plan, &root, stdio)?;
+    let cwd = path::open_in_root(&root, &plan.cwd, OFlags::PATH | OFlags::DIRECTORY)
+        .step(&format!("process.cwd: {:?}", plan.cwd))?;
+    path::change_directory(&cwd).step("process.cwd")?;
+    drop((cwd, root));
+    rustix::process::umask(Mode::from_raw_mode(plan.umask));
+    identity::set_limits(plan)?;
+    identity::become_user(plan)?;
+    process::close_on_exec_from(3 + place.preserved).step("close the engine's descriptors")?;
+    message::send_ready(socket, terminal.as_ref().map(|terminal| terminal.master.as_fd()))?;
+    drop(terminal);
+    match message::receive_to_init(socket)? {
+        ToInit::Start(_) => {}
+        other => {
+            return Err(Error::step("start", format!("unexpected message {other:?}")));
+        }
+    }
+    identity::install_last_filter(plan)?;
+    Err(program::execute(&plan.args, &plan.env))
+}
+
+/// Connects the standard descriptors.
+fn connect_stdio(plan: &ProcessPlan, root: &OwnedFd, stdio: Stdio) -> Result<Option<Terminal>, Error> {
+    match stdio {
         Stdio::Terminal { columns, rows } => {
-            let devpts = path::open_in_root(&root, Path::new("/dev/pts"), OFlags::PATH | OFlags::DIRECTORY)
+            let devpts = path::open_in_root(root, Path::new("/dev/pts"), OFlags::PATH | OFlags::DIRECTORY)
                 .step("process.terminal: open /dev/pts")?;
             let terminal = terminal::open(devpts).step("process.terminal")?;
             if columns != 0 && rows != 0 {
@@ -143,32 +200,18 @@ fn set_up(
             }
             stdio::connect_terminal(&terminal.slave)?;
             terminal::set_controlling(&terminal.slave).step("take the terminal")?;
-            Some(terminal)
+            Ok(Some(terminal))
         }
         Stdio::Pipes { stdin, stdout, stderr } => {
             let null =
-                path::open_in_root(&root, Path::new("/dev/null"), OFlags::RDWR | OFlags::NOCTTY | OFlags::NOFOLLOW)
+                path::open_in_root(root, Path::new("/dev/null"), OFlags::RDWR | OFlags::NOCTTY | OFlags::NOFOLLOW)
                     .step("open the container's /dev/null")?;
             stdio::connect_pipes(stdin.as_ref(), &stdout, &stderr, &null)?;
-            None
+            Ok(None)
         }
-    };
-    let cwd = path::open_in_root(&root, &plan.cwd, OFlags::PATH | OFlags::DIRECTORY)
-        .step(&format!("process.cwd: {:?}", plan.cwd))?;
-    path::change_directory(&cwd).step("process.cwd")?;
-    drop((cwd, root));
-    rustix::process::umask(Mode::from_raw_mode(plan.umask));
-    identity::set_limits(plan)?;
-    identity::become_user(plan)?;
-    process::close_on_exec_from(3).step("close the engine's descriptors")?;
-    message::send_ready(socket, terminal.as_ref().map(|terminal| terminal.master.as_fd()))?;
-    drop(terminal);
-    match message::receive_to_init(socket)? {
-        ToInit::Start => {}
-        other => {
-            return Err(Error::step("start", format!("unexpected message {other:?}")));
+        Stdio::Inherited => {
+            stdio::give_to(plan.uid, plan.gid)?;
+            Ok(None)
         }
     }
-    identity::install_last_filter(plan)?;
-    Err(program::execute(&plan.args, &plan.env))
 }

@@ -4,8 +4,10 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
+use casemate_kernel::cgroup::Controller;
 use casemate_kernel::namespace::{self, Namespaces};
-use casemate_kernel::{keyring, loopback, mount, path, process, terminal};
+use casemate_kernel::terminal::Terminal;
+use casemate_kernel::{keyring, loopback, mount, path, process, socket, terminal};
 use rustix::fs::{Mode, OFlags};
 
 use crate::cgroup::enter_cgroup;
@@ -15,7 +17,7 @@ use crate::plan::Plan;
 use crate::rootfs::{Prepared, RootTree};
 use crate::sources::Tree;
 use crate::stdio::{self, Stdio};
-use crate::{identity, program};
+use crate::{hooks, identity, program};
 
 /// What the new process inherits for its setup.
 #[derive(Debug)]
@@ -27,19 +29,97 @@ pub(crate) struct Setup {
     pub(crate) stdio: Stdio,
     /// Its end of the connection to the runtime.
     pub(crate) socket: OwnedFd,
+    pub(crate) lifetime: Lifetime,
+}
+
+/// What the new process outlives.
+#[derive(Debug, Default)]
+pub(crate) struct Lifetime {
+    /// Where it is waited for once the runtime is gone; without one, the process ends with its maker.
+    pub(crate) barrier: Option<Barrier>,
+    /// How many descriptors after the standard ones the program inherits.
+    pub(crate) preserved: u32,
+    /// Whether the caller's session keyring is kept.
+    pub(crate) keep_keyring: bool,
+    /// Whether the root is entered without `pivot_root`, which an initial RAM disk does not let be moved.
+    pub(crate) no_pivot: bool,
+}
+
+/// The start barrier of a container whose maker does not stay: held open by the process that stands at it, and let go of
+/// by the kernel when that executes its program or ends.
+#[derive(Debug)]
+pub(crate) struct Barrier {
+    /// Whoever connects here starts the container.
+    pub(crate) listener: OwnedFd,
+    /// A lock that says "not started yet".
+    pub(crate) lock: OwnedFd,
 }
 
 /// Sets the process up and executes the container's program. What fails is told to the runtime.
 pub(crate) fn run(plan: &Plan, setup: Setup) -> ! {
-    let Ok(socket) = setup.socket.try_clone() else { process::exit_now(1) };
-    let Err(error) = set_up(plan, setup);
+    let mut socket = setup.socket;
+    let held = Held { trees: setup.trees, devices: setup.devices, stdio: setup.stdio, lifetime: setup.lifetime };
+    let Err(error) = set_up(plan, held, &mut socket);
     message::send_failure(&socket, &error);
     process::exit_now(1)
 }
 
-fn set_up(plan: &Plan, setup: Setup) -> Result<std::convert::Infallible, Error> {
+/// [`Setup`] without the connection, which changes hands at the barrier.
+struct Held {
+    trees: Vec<Tree>,
+    devices: Vec<OwnedFd>,
+    stdio: Stdio,
+    lifetime: Lifetime,
+}
+
+fn set_up(plan: &Plan, held: Held, socket: &mut OwnedFd) -> Result<std::convert::Infallible, Error> {
+    let Held { trees, devices, stdio, lifetime } = held;
     process::set_undumpable().step("hide from the container")?;
     process::reset_signals().step("reset signals")?;
+    let shown = enter_namespaces(plan, socket)?;
+    if lifetime.barrier.is_none() {
+        process::die_with_parent().step("end with the supervisor")?;
+    }
+    if !lifetime.keep_keyring {
+        join_session_keyring()?;
+    }
+    // While the runtime makes the root file system, the container's own file systems are made here.
+    let prepared = Prepared::new(plan, trees, shown, devices)?;
+    let root = match message::receive_to_init(socket)? {
+        ToInit::Root(root) => root,
+        other => return Err(unexpected(&other)),
+    };
+    let root = RootTree::attach(plan, root)?;
+    root.mount_all(plan, prepared)?;
+    let terminal = connect_stdio(plan, &root, stdio)?;
+    let cwd = root.working_directory(&plan.process.cwd, plan.process.uid, plan.process.gid)?;
+    root.seal(plan)?;
+    let state = run_hooks(plan, socket)?;
+    root.enter()?;
+    RootTree::propagate(plan.propagation)?;
+    if let Some(terminal) = &terminal {
+        stdio::connect_terminal(&terminal.slave)?;
+        terminal::set_controlling(&terminal.slave).step("take the terminal")?;
+    }
+    path::change_directory(&cwd).step("process.cwd")?;
+    drop(cwd);
+    rustix::process::umask(Mode::from_raw_mode(plan.process.umask));
+    identity::set_limits(&plan.process)?;
+    identity::become_user(&plan.process)?;
+    if lifetime.barrier.is_none() {
+        // A change of ids clears it.
+        process::die_with_parent().step("end with the supervisor")?;
+    }
+    process::close_on_exec_from(3 + lifetime.preserved).step("close the engine's descriptors")?;
+    message::send_ready(socket, terminal.as_ref().map(|terminal| terminal.master.as_fd()))?;
+    drop(terminal);
+    wait_for_start(lifetime.barrier, socket, state, plan)?;
+    identity::install_last_filter(&plan.process)?;
+    Err(program::execute(&plan.process.args, &plan.process.env))
+}
+
+/// Enters the namespaces that the process makes itself, as their root, and the control group.
+fn enter_namespaces(plan: &Plan, socket: &OwnedFd) -> Result<Vec<(Controller, OwnedFd)>, Error> {
     // In the user namespace since the clone, so all of these belong to it; the runtime makes the control group meanwhile.
     let others = Namespaces::USER | Namespaces::PID | Namespaces::TIME | Namespaces::CGROUP;
     namespace::unshare(plan.new.without(others)).step("linux.namespaces")?;
@@ -48,12 +128,12 @@ fn set_up(plan: &Plan, setup: Setup) -> Result<std::convert::Infallible, Error> 
         loopback::raise().step("raise the loopback device")?;
     }
     terminal::new_session().step("start a session")?;
-    let shown = match message::receive_to_init(&setup.socket)? {
+    let shown = match message::receive_to_init(socket)? {
         ToInit::Mapped { entrances, shown } => {
             enter_cgroup(&entrances)?;
             shown
         }
-        other => return Err(Error::step("set up the container", format!("unexpected message {other:?}"))),
+        other => return Err(unexpected(&other)),
     };
     if plan.new.contains(Namespaces::CGROUP) {
         // Its root is the group that the process is in at this moment.
@@ -63,52 +143,79 @@ fn set_up(plan: &Plan, setup: Setup) -> Result<std::convert::Infallible, Error> 
         // Root of the container's user namespace: what is made from here on belongs to the container.
         process::set_ids(0, 0, &[]).step("become root of the user namespace")?;
     }
-    process::die_with_parent().step("end with the supervisor")?;
-    join_session_keyring()?;
-    // While the runtime makes the root file system, the container's own file systems are made here.
-    let prepared = Prepared::new(plan, setup.trees, shown, setup.devices)?;
-    let root = match message::receive_to_init(&setup.socket)? {
-        ToInit::Root(root) => root,
-        other => {
-            return Err(Error::step("set up the container", format!("unexpected message {other:?}")));
-        }
-    };
-    let root = RootTree::attach(plan, root)?;
-    root.mount_all(plan, prepared)?;
-    let null = root.open_null()?;
-    let terminal = match setup.stdio {
-        Stdio::Terminal { columns, rows } => Some(root.open_terminal(plan, columns, rows)?),
+    Ok(shown)
+}
+
+/// Connects the standard descriptors, or makes the terminal that will be connected when the root is entered.
+fn connect_stdio(plan: &Plan, root: &RootTree, stdio: Stdio) -> Result<Option<Terminal>, Error> {
+    match stdio {
+        Stdio::Terminal { columns, rows } => Ok(Some(root.open_terminal(plan, columns, rows)?)),
         Stdio::Pipes { stdin, stdout, stderr } => {
+            let null = root.open_null()?;
             stdio::connect_pipes(stdin.as_ref(), &stdout, &stderr, &null)?;
-            None
+            Ok(None)
         }
+        Stdio::Inherited => {
+            stdio::give_to(plan.process.uid, plan.process.gid)?;
+            Ok(None)
+        }
+    }
+}
+
+/// Lets the runtime run its hooks, then runs those that see the container's mounts. The state is kept for those that run
+/// at the start.
+fn run_hooks(plan: &Plan, socket: &OwnedFd) -> Result<Option<OwnedFd>, Error> {
+    if !plan.hooks.before_the_root_is_entered() {
+        return Ok(None);
+    }
+    message::send_hooks_due(socket)?;
+    let state = match message::receive_to_init(socket)? {
+        ToInit::HooksRun(state) => state,
+        other => return Err(unexpected(&other)),
     };
-    let cwd = root.working_directory(&plan.process.cwd, plan.process.uid, plan.process.gid)?;
-    root.seal(plan)?;
-    root.enter()?;
-    RootTree::propagate(plan.propagation)?;
-    if let Some(terminal) = &terminal {
-        stdio::connect_terminal(&terminal.slave)?;
-        terminal::set_controlling(&terminal.slave).step("take the terminal")?;
-    }
-    path::change_directory(&cwd).step("process.cwd")?;
-    drop((cwd, null));
-    rustix::process::umask(Mode::from_raw_mode(plan.process.umask));
-    identity::set_limits(&plan.process)?;
-    identity::become_user(&plan.process)?;
-    // A change of ids clears it.
-    process::die_with_parent().step("end with the supervisor")?;
-    process::close_on_exec_from(3).step("close the engine's descriptors")?;
-    message::send_ready(&setup.socket, terminal.as_ref().map(|terminal| terminal.master.as_fd()))?;
-    drop(terminal);
-    match message::receive_to_init(&setup.socket)? {
-        ToInit::Start => {}
-        other => {
-            return Err(Error::step("start", format!("unexpected message {other:?}")));
+    hooks::run_all(&plan.hooks.create_container, &state)?;
+    Ok(Some(state))
+}
+
+/// Stands at the barrier until somebody starts the container: its maker, or, when that has put it on record and is gone,
+/// whoever connects. `socket` is then the connection to them.
+fn wait_for_start(
+    barrier: Option<Barrier>,
+    socket: &mut OwnedFd,
+    state: Option<OwnedFd>,
+    plan: &Plan,
+) -> Result<(), Error> {
+    drop(state);
+    let given = match (message::receive_to_init(socket)?, barrier) {
+        (ToInit::Start(state), _) => state,
+        (ToInit::Stay, Some(Barrier { listener, lock })) => {
+            let state = loop {
+                let connection = socket::accept(&listener).step("wait at the start barrier")?;
+                // Whoever connects and says nothing was only looking, or was killed.
+                if let Ok(ToInit::Start(state)) = message::receive_to_init(&connection)
+                    && message::send_begun(&connection).is_ok()
+                {
+                    *socket = connection;
+                    break state;
+                }
+            };
+            // Both stay open until the program is executed: so long the container is not started.
+            std::mem::forget((listener, lock));
+            state
         }
+        (other, _) => return Err(unexpected(&other)),
+    };
+    match given {
+        Some(state) => hooks::run_inside(&plan.hooks.start_container, &state, &plan.process.env),
+        None => Ok(()),
     }
-    identity::install_last_filter(&plan.process)?;
-    Err(program::execute(&plan.process.args, &plan.process.env))
+}
+
+fn unexpected(message: &ToInit) -> Error {
+    match message {
+        ToInit::Closed => Error::step("wait for the runtime", "it ended"),
+        other => Error::step("wait for the runtime", format!("unexpected message {other:?}")),
+    }
 }
 
 fn set_names(plan: &Plan) -> Result<(), Error> {

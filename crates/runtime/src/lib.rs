@@ -7,12 +7,16 @@
 //! started by [`Created::start`]. [`exec`] starts another process in it.
 #![forbid(unsafe_code)]
 
+pub mod bundle;
 mod cgroup;
 mod create;
 mod error;
 mod exec;
+mod features;
+mod hooks;
 mod identity;
 mod init;
+pub mod lifecycle;
 mod message;
 mod plan;
 mod program;
@@ -25,4 +29,8 @@ mod stdio;
 pub use create::{BoxError, CreateRequest, Created, RootFs, create};
 pub use error::{Error, Kind};
 pub use exec::{ExecRequest, exec};
+pub use features::features;
 pub use stdio::Stdio;
+
+/// The version of the runtime specification that is implemented.
+pub const SPEC_VERSION: &str = "1.3.0";

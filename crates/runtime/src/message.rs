@@ -22,15 +22,28 @@ pub(crate) enum ToInit {
     },
     /// The root file system, detached, and whatever else was waited for is ready.
     Root(OwnedFd),
-    /// Execute the program.
-    Start,
+    /// The hooks of the runtime's side have run; the container's state, for those of the other side.
+    HooksRun(OwnedFd),
+    /// The container is on record: from here on the process stays when the runtime goes, and is started by whoever
+    /// connects to the barrier.
+    Stay,
+    /// Execute the program; the container's state, when there are hooks to read it.
+    Start(Option<OwnedFd>),
+    /// The other side is gone, or had nothing to say.
+    Closed,
 }
 
 /// From the process being set up to the runtime.
 #[derive(Debug)]
 pub(crate) enum FromInit {
+    /// All mounts are made and the root is about to be entered: the time for the runtime's hooks.
+    HooksDue,
+    /// It was reached at the barrier and starts.
+    Begun,
     /// It stands at the start barrier; with a terminal, this is the engine's end.
     Ready(Option<OwnedFd>),
+    /// Its filter is installed; this is the end of whoever decides for it.
+    Listener(OwnedFd),
     /// It could not.
     Failed(Error),
     /// It closed its end: the program runs, or the process is gone.
@@ -55,8 +68,29 @@ pub(crate) fn send_root(socket: &OwnedFd, root: BorrowedFd<'_>) -> Result<(), Er
     socket::send(socket, b"R", &[root]).step("hand the root file system to the container")
 }
 
-pub(crate) fn send_start(socket: &OwnedFd) -> Result<(), Error> {
-    socket::send(socket, b"S", &[]).step("start the container's process")
+pub(crate) fn send_hooks_run(socket: &OwnedFd, state: &OwnedFd) -> Result<(), Error> {
+    socket::send(socket, b"K", &[state.as_fd()]).step("tell the container that hooks have run")
+}
+
+pub(crate) fn send_stay(socket: &OwnedFd) -> Result<(), Error> {
+    socket::send(socket, b"A", &[]).step("tell the container that it is on record")
+}
+
+pub(crate) fn send_start(socket: &OwnedFd, state: Option<&OwnedFd>) -> Result<(), Error> {
+    let state: Vec<BorrowedFd<'_>> = state.iter().map(|state| state.as_fd()).collect();
+    socket::send(socket, b"S", &state).step("start the container's process")
+}
+
+pub(crate) fn send_hooks_due(socket: &OwnedFd) -> Result<(), Error> {
+    socket::send(socket, b"H", &[]).step("report that hooks are due")
+}
+
+pub(crate) fn send_begun(socket: &OwnedFd) -> Result<(), Error> {
+    socket::send(socket, b"B", &[]).step("answer at the start barrier")
+}
+
+pub(crate) fn send_listener(socket: &OwnedFd, listener: &OwnedFd) -> Result<(), Error> {
+    socket::send(socket, b"L", &[listener.as_fd()]).step("hand over the filter's listener")
 }
 
 pub(crate) fn send_ready(socket: &OwnedFd, console: Option<BorrowedFd<'_>>) -> Result<(), Error> {
@@ -72,7 +106,7 @@ pub(crate) fn send_failure(socket: &OwnedFd, error: &Error) {
         Kind::NotFound => 'n',
         Kind::NotExecutable => 'x',
         Kind::Invalid => 'i',
-        Kind::Failed => 'f',
+        Kind::NoSuchContainer | Kind::WrongStatus | Kind::Failed => 'f',
     };
     let mut text = format!("E{letter}{error}");
     let mut end = text.len().min(LIMIT);
@@ -101,8 +135,10 @@ pub(crate) fn receive_to_init(socket: &OwnedFd) -> Result<ToInit, Error> {
     }
     match (message.data.as_slice(), descriptors.next()) {
         (b"R", Some(root)) => Ok(ToInit::Root(root)),
-        (b"S", None) => Ok(ToInit::Start),
-        ([], None) => Err(Error::step("wait for the runtime", "it ended")),
+        (b"K", Some(state)) => Ok(ToInit::HooksRun(state)),
+        (b"A", None) => Ok(ToInit::Stay),
+        (b"S", state) => Ok(ToInit::Start(state)),
+        ([], None) => Ok(ToInit::Closed),
         (other, _) => Err(Error::step("wait for the runtime", format!("unexpected message {other:?}"))),
     }
 }
@@ -119,6 +155,12 @@ pub(crate) fn receive_from_init(socket: &OwnedFd) -> Result<FromInit, Error> {
     };
     match message.data.split_first() {
         None => Ok(FromInit::Closed),
+        Some((b'H', [])) => Ok(FromInit::HooksDue),
+        Some((b'B', [])) => Ok(FromInit::Begun),
+        Some((b'L', [])) => match message.descriptors.into_iter().next() {
+            Some(listener) => Ok(FromInit::Listener(listener)),
+            None => Err(Error::step("wait for the container's process", "a filter's listener is missing")),
+        },
         Some((b'D', [])) => Ok(FromInit::Ready(message.descriptors.into_iter().next())),
         Some((b'E', [letter, text @ ..])) => {
             let kind = match letter {

@@ -135,3 +135,10 @@ pub(crate) fn outside(maps: &[namespace::IdMap], id: u32) -> u32 {
         .find_map(|map| (id.checked_sub(map.inside)? < map.count).then(|| map.outside + (id - map.inside)))
         .unwrap_or(0)
 }
+
+/// The root file system of a bundle, with what is mounted in it, as a detached mount.
+pub(crate) fn open_rootfs(path: &Path) -> Result<OwnedFd, Error> {
+    let opened = rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(|errno| Error::field("root.path", format!("{path:?}: {errno}")))?;
+    mount::clone_tree(&opened, true).map_err(|error| Error::field("root.path", format!("{path:?}: {error}")))
+}

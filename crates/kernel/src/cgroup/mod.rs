@@ -181,6 +181,15 @@ impl Cgroup {
         }
     }
 
+    /// Whether the processes of the group are stopped, or being stopped.
+    pub fn is_frozen(&self) -> Result<bool> {
+        let Some(directory) = self.directory_of(Controller::Freezer) else { return Ok(false) };
+        match self.version {
+            Version::V2 => Ok(read_file(directory, "cgroup.freeze")?.trim() == "1"),
+            Version::V1 | Version::Hybrid => Ok(read_file(directory, "freezer.state")?.trim() != "THAWED"),
+        }
+    }
+
     /// Kills every process of the group, also while more are made; frozen ones too.
     pub fn kill(&self) -> Result<()> {
         if let Some(directory) = self.unified() {

@@ -25,6 +25,7 @@ use self::devices::devices;
 use self::namespaces::id_maps;
 use self::sysctl::sysctls;
 use crate::error::Error;
+use crate::hooks::Hooks;
 
 /// All that a container is made from.
 #[derive(Debug)]
@@ -48,13 +49,14 @@ pub(crate) struct Plan {
     pub(crate) cgroup: String,
     pub(crate) limits: Limits,
     pub(crate) process: ProcessPlan,
+    pub(crate) hooks: Hooks,
 }
 
 impl Plan {
     /// Checks a specification.
     pub(crate) fn new(id: &str, spec: &Spec) -> Result<Self, Error> {
         let linux = spec.linux().as_ref().ok_or_else(|| Error::field("linux", "missing"))?;
-        refuse_what_is_not_offered(spec, linux)?;
+        refuse_what_is_not_offered(linux)?;
         let (new, joined) = namespaces(linux)?;
         let user = new.contains(Namespaces::USER);
         let uids = id_maps("linux.uidMappings", linux.uid_mappings().as_deref(), user)?;
@@ -94,20 +96,15 @@ impl Plan {
             cgroup,
             limits: resources::limits(linux)?,
             process: ProcessPlan::new(process, linux)?,
+            hooks: Hooks::new(spec)?,
         })
     }
 }
 
-fn refuse_what_is_not_offered(spec: &Spec, linux: &Linux) -> Result<(), Error> {
+fn refuse_what_is_not_offered(linux: &Linux) -> Result<(), Error> {
     let offered = |present: bool, field: &str| {
         if present { Err(Error::field(field, "this runtime does not offer it")) } else { Ok(()) }
     };
-    let hooks = spec.hooks().as_ref().is_some_and(|hooks| {
-        [hooks.create_runtime(), hooks.create_container(), hooks.start_container(), hooks.poststart(), hooks.poststop()]
-            .iter()
-            .any(|list| list.as_ref().is_some_and(|list| !list.is_empty()))
-    });
-    offered(hooks, "hooks")?;
     offered(linux.intel_rdt().is_some(), "linux.intelRdt")?;
     offered(linux.personality().is_some(), "linux.personality")?;
     offered(linux.time_offsets().is_some(), "linux.timeOffsets")?;

@@ -26,6 +26,9 @@ pub(crate) struct ProcessPlan {
     pub(crate) rlimits: Vec<(Resource, u64, u64)>,
     pub(crate) oom_score_adj: Option<i32>,
     pub(crate) filter: Option<Filter>,
+    pub(crate) terminal: bool,
+    /// Columns and rows.
+    pub(crate) console_size: Option<(u16, u16)>,
 }
 
 impl ProcessPlan {
@@ -59,6 +62,11 @@ impl ProcessPlan {
             no_new_privileges: process.no_new_privileges().unwrap_or(false),
             rlimits: rlimits(process)?,
             oom_score_adj: process.oom_score_adj(),
+            terminal: process.terminal().unwrap_or(false),
+            console_size: process.console_size().map(|size| {
+                let fit = |value: u64| u16::try_from(value).unwrap_or(u16::MAX);
+                (fit(size.width()), fit(size.height()))
+            }),
             filter: linux.seccomp().as_ref().map(seccomp::compile).transpose()?,
         })
     }

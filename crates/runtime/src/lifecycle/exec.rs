@@ -1,0 +1,137 @@
+//! `exec`.
+
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+
+use casemate_kernel::process::Exit;
+use oci_spec::runtime::{Process, Spec};
+
+use super::create::{Console, check_preserved, send_descriptor, write_pid_file};
+use super::{Container, Runtime, Status};
+use crate::error::{Error, Kind, Step};
+use crate::exec::{Joining, join, own_namespaces};
+use crate::plan::ProcessPlan;
+use crate::stdio::Stdio;
+
+/// How a process is started in a container.
+#[derive(Debug, Default)]
+pub struct ExecOptions {
+    /// Who is given the terminal.
+    pub console: Console,
+    /// Who is given a descriptor of the process: a socket's path.
+    pub pidfd_socket: Option<PathBuf>,
+    /// Where the number of the process is written.
+    pub pid_file: Option<PathBuf>,
+    /// How many descriptors after the standard ones the program inherits.
+    pub preserved: u32,
+    /// Whether the command ends when the process runs.
+    pub detach: bool,
+    /// Whether a paused container is let go on as far as the process is concerned: it then waits, frozen.
+    pub ignore_paused: bool,
+    /// Groups below the container's own to put the process into: a path, or `controllers:path`.
+    pub cgroups: Vec<String>,
+}
+
+/// What became of the process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Executed {
+    /// It runs.
+    Detached,
+    /// It ended.
+    Ended(Exit),
+}
+
+impl Runtime {
+    /// The process that a container's specification has, to be changed into another.
+    ///
+    /// # Errors
+    /// When there is no such container, or its specification has no process.
+    pub fn process(&self, id: &str) -> Result<Process, Error> {
+        let spec = self.open(id)?.kept_spec()?;
+        spec.process().clone().ok_or_else(|| Error::field("process", "missing"))
+    }
+
+    /// Starts a process in a container that is created or runs.
+    ///
+    /// # Errors
+    /// [`Kind::WrongStatus`] when it is stopped, or paused and that is not ignored; else what kept it from being executed.
+    pub fn exec(
+        &self,
+        id: &str,
+        process: &Process,
+        options: &ExecOptions,
+        attend: &mut dyn FnMut(&OwnedFd, Option<OwnedFd>) -> Result<Exit, Error>,
+    ) -> Result<Executed, Error> {
+        check_preserved(options.preserved)?;
+        let container = self.open(id)?;
+        match container.status()? {
+            Status::Stopped | Status::Creating => {
+                return Err(Error::new(Kind::WrongStatus, "cannot exec in a stopped container"));
+            }
+            Status::Paused if !options.ignore_paused => {
+                return Err(Error::new(
+                    Kind::WrongStatus,
+                    "cannot exec in a paused container (use --ignore-paused to override)",
+                ));
+            }
+            _ => {}
+        }
+        let spec = container.kept_spec()?;
+        let linux = spec.linux().as_ref().ok_or_else(|| Error::field("linux", "missing"))?;
+        let plan = ProcessPlan::new(process, linux)?;
+        let stdio = match (plan.terminal, &options.console) {
+            (true, Console::None) => {
+                return Err(Error::field(
+                    "process.terminal",
+                    "cannot allocate tty if the runtime will detach without setting console socket",
+                ));
+            }
+            (false, Console::Socket(_)) => {
+                return Err(Error::field(
+                    "--console-socket",
+                    "cannot use console socket if the runtime will not detach or allocate tty",
+                ));
+            }
+            (true, _) => {
+                let (columns, rows) = plan.console_size.unwrap_or_default();
+                Stdio::Terminal { columns, rows }
+            }
+            (false, _) => Stdio::Inherited,
+        };
+        let pidfd = container
+            .first_process()?
+            .ok_or_else(|| Error::new(Kind::WrongStatus, "cannot exec in a stopped container"))?;
+        let joining = Joining {
+            process: &plan,
+            namespaces: own_namespaces(linux)?,
+            pidfd: &pidfd,
+            cgroup: container.group()?,
+            stdio,
+            preserved: options.preserved,
+        };
+        let mut created =
+            join(joining, &mut |_| Err(Error::step("linux.seccomp.listenerPath", "nobody asked for a listener")))?;
+        if let Console::Socket(path) = &options.console
+            && let Some(console) = created.console.take()
+        {
+            send_descriptor(path, "/dev/ptmx", &console).step("--console-socket")?;
+        }
+        if let Some(path) = &options.pidfd_socket {
+            send_descriptor(path, "pidfd", &created.pidfd).step("--pidfd-socket")?;
+        }
+        if let Some(path) = &options.pid_file {
+            write_pid_file(path, created.pid)?;
+        }
+        if options.detach {
+            return Ok(Executed::Detached);
+        }
+        attend(&created.pidfd, created.console).map(Executed::Ended)
+    }
+}
+
+impl Container {
+    /// The specification that it was made from.
+    pub(super) fn kept_spec(&self) -> Result<Spec, Error> {
+        crate::bundle::parse(&self.directory.read_config()?)
+    }
+}
