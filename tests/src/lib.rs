@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod archive;
+pub mod bundle;
 pub mod command;
 pub mod docker;
 mod engine;
@@ -19,6 +20,7 @@ pub mod tree;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
+pub use bundle::{Bundle, Runtime};
 pub use command::Output;
 pub use engine::{Engine, Running};
 
