@@ -8,6 +8,7 @@
 pub mod archive;
 pub mod bundle;
 pub mod command;
+pub mod console;
 pub mod docker;
 mod engine;
 pub mod host;
