@@ -14,6 +14,15 @@ pub fn builder() -> Builder {
     builder
 }
 
+/// An archive that goes on where a finished one ended.
+pub fn continued(mut archive: Vec<u8>) -> Builder {
+    // Two blocks of zeros are the end.
+    archive.truncate(archive.len() - 1024);
+    let mut builder = tar::Builder::new(archive);
+    builder.mode(tar::HeaderMode::Complete);
+    builder
+}
+
 /// A header whose name is written as it is: no check keeps a test from lying.
 pub fn header(kind: EntryType, name: &str, mode: u32, size: u64) -> Header {
     let mut header = Header::new_gnu();

@@ -77,6 +77,14 @@ impl Runtime {
         self
     }
 
+    /// Uses a copy of the runtime from here on, so that what happens to it happens to no other test, and gives its path.
+    pub fn use_copy(&mut self) -> PathBuf {
+        let copy = self.scratch().join("runtime");
+        fs::copy(&self.program[0], &copy).expect("the runtime can be copied");
+        self.program[0] = copy.clone().into_os_string();
+        copy
+    }
+
     /// The file that is executed.
     pub fn program(&self) -> &Path {
         Path::new(&self.program[0])

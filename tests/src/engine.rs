@@ -55,6 +55,19 @@ impl Engine {
         engine
     }
 
+    /// Uses another binary from here on.
+    pub fn use_binary(&mut self, binary: &Path) {
+        self.binary = binary.to_path_buf();
+    }
+
+    /// Uses a copy of the binary from here on, so that what happens to it happens to no other test, and gives its path.
+    pub fn use_copy(&mut self) -> PathBuf {
+        let copy = self.scratch().join("casemate");
+        fs::copy(&self.binary, &copy).expect("the binary can be copied");
+        self.binary.clone_from(&copy);
+        copy
+    }
+
     /// Imports the image `busybox`.
     #[track_caller]
     pub fn import_busybox(&self) {

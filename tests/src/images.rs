@@ -25,12 +25,20 @@ const GROUP: &str = "root:x:0:\napp:x:1000:\nweb:x:33:app\nstaff:x:50:app\ntty:x
 /// # Errors
 /// In words for [`crate::skip`], when there is no C compiler.
 pub fn prober() -> Result<PathBuf, String> {
-    lock::cached("prober", PROBER, |path| {
-        let source = path.with_extension("c");
-        fs::write(&source, PROBER).map_err(|error| format!("{}: {error}", source.display()))?;
+    compiled("prober", PROBER)
+}
+
+/// A program in C, linked statically.
+///
+/// # Errors
+/// In words for [`crate::skip`], when there is no C compiler.
+pub fn compiled(name: &str, source: &str) -> Result<PathBuf, String> {
+    lock::cached(name, source, |path| {
+        let file = path.with_extension("c");
+        fs::write(&file, source).map_err(|error| format!("{}: {error}", file.display()))?;
         let compiler = program("cc").ok_or("cc is not installed")?;
         let mut command = Command::new(compiler);
-        command.args(["-O1", "-Wall", "-Werror", "-static", "-o"]).arg(path).arg(&source);
+        command.args(["-O1", "-Wall", "-Werror", "-static", "-o"]).arg(path).arg(&file);
         command::tool(&mut command, Duration::from_secs(60)).map(|_| ())
     })
 }

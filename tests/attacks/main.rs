@@ -1,0 +1,9 @@
+//! The attack corpus: published escapes and abuses, made for real against the built binary.
+//!
+//! Each module has a table of what it attempts; `docs/attacks.md` is made from the tables, and a test holds it against them.
+#![forbid(unsafe_code)]
+
+mod joining;
+mod program;
+mod table;
+mod ways;
