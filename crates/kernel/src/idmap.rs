@@ -1,10 +1,10 @@
 //! User namespaces that exist only to say how a mount shows its owners (`mount_setattr(2)`, idmapped mounts).
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use rustix::io::Errno;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::mount::{self, Attributes};
 use crate::namespace::{self, IdMap, Namespaces};
 use crate::process::{self, Forked};
@@ -31,6 +31,37 @@ pub fn namespace(uids: &[IdMap], gids: &[IdMap]) -> Result<OwnedFd> {
             let _ = process::pidfd_send_signal(&child.pidfd, 9);
             process::wait(&child.pidfd)?;
             opened
+        }
+    }
+}
+
+/// The id maps of an existing user namespace, by its file, as the caller's own user namespace sees them.
+///
+/// A child enters the namespace, its maps are read, and the child is ended.
+///
+/// # Errors
+/// `EDEADLK` in a process with threads; `EPERM` without `CAP_SYS_ADMIN` in that namespace; else what the kernel answers.
+pub fn of_namespace(file: impl AsFd) -> Result<(Vec<IdMap>, Vec<IdMap>)> {
+    let (entered, told) = crate::terminal::pipe()?;
+    match process::fork()? {
+        Forked::Child => {
+            let _ = process::die_with_parent();
+            drop(entered);
+            if namespace::enter(file.as_fd(), Namespaces::USER).is_ok() && rustix::io::write(&told, b"E").is_ok() {
+                let _ = rustix::thread::nanosleep(&rustix::time::Timespec { tv_sec: 60, tv_nsec: 0 });
+            }
+            process::exit_now(0);
+        }
+        Forked::Parent(child) => {
+            drop(told);
+            let maps = match rustix::io::read(&entered, &mut [0_u8; 1][..]) {
+                Ok(1) => namespace::read_id_maps(child.pid),
+                // It was the namespace that could not be entered: it says nothing else.
+                _ => Err(Error::new(format!("setns([{}], CLONE_NEWUSER)", file.as_fd().as_raw_fd()), Errno::PERM)),
+            };
+            let _ = process::pidfd_send_signal(&child.pidfd, 9);
+            process::wait(&child.pidfd)?;
+            maps
         }
     }
 }

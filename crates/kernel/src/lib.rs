@@ -6,21 +6,28 @@
 //!
 //! Errors carry the call and all of its arguments, so that a message reads like a line of strace.
 
+pub mod affinity;
 pub mod capability;
 pub mod cgroup;
 pub mod detach;
 mod error;
 pub mod idmap;
+pub mod ioprio;
 pub mod keyring;
 pub mod loopback;
+pub mod lsm;
 pub mod memory;
+pub mod mempolicy;
 pub mod mount;
 pub mod namespace;
+pub mod netlink;
 pub mod overlay;
 pub mod path;
+pub mod personality;
 pub mod process;
 pub mod program;
 pub mod rlimit;
+pub mod scheduler;
 pub mod seccomp;
 pub mod socket;
 pub mod terminal;

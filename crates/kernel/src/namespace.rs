@@ -208,10 +208,95 @@ fn write_map(path: &str, map: &[IdMap]) -> Result<()> {
         .call(|| format!("write({path:?}, {text:?})"))
 }
 
+/// Gives up `setgroups(2)` in the user namespace of a process, for good: without it, one without rights over groups may
+/// not write a map of them (`user_namespaces(7)`, CVE-2014-8989).
+pub fn deny_setgroups(pid: u32) -> Result<()> {
+    let path = format!("/proc/{pid}/setgroups");
+    let written = File::options().write(true).open(&path).and_then(|mut file| file.write_all(b"deny"));
+    written.call(|| format!("write({path:?}, \"deny\")"))
+}
+
+/// The id maps that a process has, as the caller's user namespace sees them.
+pub fn read_id_maps(pid: u32) -> Result<(Vec<IdMap>, Vec<IdMap>)> {
+    Ok((read_map(&format!("/proc/{pid}/uid_map"))?, read_map(&format!("/proc/{pid}/gid_map"))?))
+}
+
+fn read_map(path: &str) -> Result<Vec<IdMap>> {
+    let text = std::fs::read_to_string(path).call(|| format!("read({path:?})"))?;
+    let line = |line: &str| {
+        let mut numbers = line.split_ascii_whitespace().map(|number| number.parse().ok());
+        Some(IdMap { inside: numbers.next()??, outside: numbers.next()??, count: numbers.next()?? })
+    };
+    let map = text.lines().map(line).collect::<Option<Vec<IdMap>>>();
+    map.ok_or_else(|| Error::new(format!("read({path:?}) = {text:?}"), Errno::BADMSG))
+}
+
 /// Opens a namespace of a process, such as `user` or `net` (the names in `/proc/<pid>/ns`).
 pub fn open_of_process(pid: u32, name: &str) -> Result<OwnedFd> {
     let path = format!("/proc/{pid}/ns/{name}");
     File::open(&path).map(OwnedFd::from).call(|| format!("open({path:?})"))
+}
+
+/// `NSFS_MAGIC` of `statfs(2)`.
+const NSFS_MAGIC: u32 = 0x6e73_6673;
+/// `NS_GET_NSTYPE` of `ioctl_ns(2)` (Linux 4.11).
+const NS_GET_NSTYPE: libc::Ioctl = 0xb703;
+
+/// Opens the file of a namespace, such as `/proc/7/ns/net` or what was bind-mounted from it.
+///
+/// # Errors
+/// `ENOTTY` when the file is not of a namespace. Nothing else is opened to find out: a device would notice.
+pub fn open_file(path: &std::path::Path) -> Result<OwnedFd> {
+    use rustix::fs::{Mode, OFlags};
+    let call = || format!("open({path:?})");
+    let named = rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).call(call)?;
+    let stat = rustix::fs::fstatfs(&named).call(call)?;
+    if u32::try_from(stat.f_type) != Ok(NSFS_MAGIC) {
+        return Err(Error::new(format!("open({path:?}): not of a namespace"), Errno::NOTTY));
+    }
+    let through = format!("/proc/self/fd/{}", named.as_raw_fd());
+    rustix::fs::open(through, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).call(call)
+}
+
+/// Of which kind the namespace behind a descriptor is.
+///
+/// # Errors
+/// `ENOTTY` when it is not of a namespace.
+pub fn kind(file: impl AsFd) -> Result<Namespaces> {
+    let fd = file.as_fd().as_raw_fd();
+    // SAFETY: NS_GET_NSTYPE takes no argument; the descriptor is borrowed for the call.
+    let kind = unsafe { libc::ioctl(fd, NS_GET_NSTYPE) };
+    u64::try_from(kind).map(Namespaces).map_err(|_| Error::new(format!("ioctl([{fd}], NS_GET_NSTYPE)"), last_errno()))
+}
+
+/// How far a clock of a new time namespace is from that of its parent (`time_namespaces(7)`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimeOffset {
+    /// `monotonic` or `boottime`.
+    pub clock: &'static str,
+    /// Whole seconds.
+    pub seconds: i64,
+    /// And nanoseconds, below a thousand million.
+    pub nanoseconds: u32,
+}
+
+/// Sets the clocks of the time namespace that the caller's children will be made in, before the first is.
+///
+/// # Errors
+/// `EACCES` once a process is in it; `ERANGE` when a clock would be below zero or beyond 146 years; `EPERM` without
+/// `CAP_SYS_TIME` in the user namespace that owns it.
+pub fn set_time_offsets(offsets: &[TimeOffset]) -> Result<()> {
+    let text: String = offsets.iter().fold(String::new(), |mut text, offset| {
+        use std::fmt::Write as _;
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "{} {} {}", offset.clock, offset.seconds, offset.nanoseconds);
+        text
+    });
+    File::options()
+        .write(true)
+        .open("/proc/self/timens_offsets")
+        .and_then(|mut file| file.write_all(text.as_bytes()))
+        .call(|| format!("write(\"/proc/self/timens_offsets\", {text:?})"))
 }
 
 /// Sets the host name of the caller's UTS namespace (at most 64 bytes).
