@@ -1,12 +1,128 @@
-//! The container's control group: made with its limits, entered, and shown inside.
+//! The container's control group: made with its limits, entered, shown inside, and found again by later commands.
 
+use std::ops::Deref;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 
-use casemate_kernel::cgroup::{self, Cgroup, Controller, Layout};
+use casemate_kernel::cgroup::{self, Cgroup, Controller, Layout, Site, Version};
 use casemate_kernel::mount;
+use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Step};
 use crate::plan::{MountKind, Plan};
+
+/// Where groups are made whose path the specification leaves open.
+const DEFAULT_PARENT: &str = "/casemate";
+
+/// What later commands find a container's control group by. Belongs into the container's state.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CgroupRecord {
+    /// Its path beneath each hierarchy's mount point.
+    pub path: String,
+    /// The hierarchies it is in, by their controllers ([`Controller::name`]).
+    pub controllers: Vec<String>,
+    /// Those in which its directory was there before the container: there it is not removed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kept: Vec<String>,
+}
+
+impl CgroupRecord {
+    /// Of a group that is about to be made: it may come to be in any hierarchy.
+    pub(crate) fn expected(path: &str) -> Self {
+        let controllers = Controller::ALL.into_iter().map(|controller| controller.name().to_owned()).collect();
+        Self { path: path.to_owned(), controllers, kept: Vec::new() }
+    }
+}
+
+/// A container's control group.
+#[derive(Debug)]
+pub struct ContainerGroup {
+    cgroup: Cgroup,
+}
+
+impl Deref for ContainerGroup {
+    type Target = Cgroup;
+
+    fn deref(&self) -> &Cgroup {
+        &self.cgroup
+    }
+}
+
+impl ContainerGroup {
+    /// Opens the group of a container that was made earlier.
+    ///
+    /// # Errors
+    /// When it is gone, in all its hierarchies: [`ContainerGroup::open_if_there`] tells that from other failures.
+    pub fn open(record: &CgroupRecord) -> Result<Self, Error> {
+        Self::open_if_there(record)?.ok_or_else(|| Error::step("open the container's control group", "it is gone"))
+    }
+
+    /// Opens the group of a container that was made earlier; `None` when it is gone.
+    pub fn open_if_there(record: &CgroupRecord) -> Result<Option<Self>, Error> {
+        let step = "open the container's control group";
+        let layout = Layout::detect().step(step)?;
+        let named = |names: &[String]| -> Vec<Controller> {
+            names.iter().filter_map(|name| Controller::from_name(name)).collect()
+        };
+        match Cgroup::open_in(&layout, &record.path, &named(&record.controllers), &named(&record.kept)) {
+            Ok(cgroup) => Ok(Some(Self { cgroup })),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Error::step(step, error)),
+        }
+    }
+
+    /// What to find it by later.
+    pub fn record(&self) -> CgroupRecord {
+        let names = |list: Vec<Controller>| list.into_iter().map(|controller| controller.name().to_owned()).collect();
+        CgroupRecord {
+            path: format!("/{}", self.cgroup.path()),
+            controllers: names(self.cgroup.controllers().collect()),
+            kept: names(self.cgroup.kept().collect()),
+        }
+    }
+}
+
+/// A control group that was looked into but not made: what the host lacks for it is known.
+#[derive(Debug)]
+pub(crate) struct PreparedGroup {
+    version: Version,
+    site: Option<Site>,
+}
+
+impl PreparedGroup {
+    /// Opens the hierarchies. `every` says whether the group is to be made in all the host has, so that any limit can be
+    /// set later and every process is found in each; otherwise it is in those that are needed.
+    pub(crate) fn new(plan: &Plan, every: bool) -> Result<Self, Error> {
+        let layout = Layout::detect().step("find the host's control groups")?;
+        let wanted = if every { Controller::ALL.to_vec() } else { controllers(plan) };
+        let site = Site::new(&layout, &plan.cgroup, &wanted).step("linux.cgroupsPath")?;
+        Ok(Self { version: layout.version(), site: Some(site) })
+    }
+
+    /// Makes the group before the process, if that is made in it: on version 2. On version 1 the process moves itself
+    /// there, so the group is made ([`PreparedGroup::late`]) while the new process is busy with its namespaces.
+    pub(crate) fn early(&mut self, plan: &Plan) -> Result<Option<ContainerGroup>, Error> {
+        if self.version == Version::V2 { self.make(plan).map(Some) } else { Ok(None) }
+    }
+
+    /// Makes the group when the process exists.
+    pub(crate) fn late(mut self, plan: &Plan) -> Result<ContainerGroup, Error> {
+        self.make(plan)
+    }
+
+    fn make(&mut self, plan: &Plan) -> Result<ContainerGroup, Error> {
+        let site = self.site.take().ok_or_else(|| Error::step("linux.cgroupsPath", "the group is made already"))?;
+        let cgroup = site.create().step("linux.cgroupsPath")?;
+        match cgroup.apply(&plan.limits).step("linux.resources") {
+            Ok(()) => Ok(ContainerGroup { cgroup }),
+            Err(error) => {
+                let _ = cgroup.remove();
+                Err(error)
+            }
+        }
+    }
+}
 
 /// The controllers a container always gets, for limits, for being stopped and for being counted, and those it asks for.
 pub(crate) fn controllers(plan: &Plan) -> Vec<Controller> {
@@ -28,16 +144,28 @@ pub(crate) fn controllers(plan: &Plan) -> Vec<Controller> {
     list
 }
 
-/// The container's control group, with its limits.
-pub(crate) fn limited_group(plan: &Plan, layout: &Layout) -> Result<Cgroup, Error> {
-    let cgroup = Cgroup::create(layout, &plan.cgroup, &controllers(plan)).step("linux.cgroupsPath")?;
-    match cgroup.apply(&plan.limits).step("linux.resources") {
-        Ok(()) => Ok(cgroup),
-        Err(error) => {
-            let _ = cgroup.remove();
-            Err(error)
+/// The group's path beneath each hierarchy's mount point: an absolute one as it is, a relative one, and the container's id
+/// when there is none, beneath a parent of this runtime's.
+pub(crate) fn path(id: &str, asked: Option<&Path>) -> Result<String, Error> {
+    let field = "linux.cgroupsPath";
+    let Some(asked) = asked.filter(|path| !path.as_os_str().is_empty()) else {
+        return Ok(format!("{DEFAULT_PARENT}/{id}"));
+    };
+    let text = asked.to_str().ok_or_else(|| Error::field(field, format!("{asked:?} is not UTF-8")))?;
+    let mut path = if asked.is_absolute() { String::new() } else { DEFAULT_PARENT.to_owned() };
+    let mut names = 0;
+    for name in text.split('/').filter(|name| !matches!(*name, "" | ".")) {
+        if name == ".." || name.contains('\0') {
+            return Err(Error::field(field, format!("{text:?} is not a path of plain names")));
         }
+        path.push('/');
+        path.push_str(name);
+        names += 1;
     }
+    if names == 0 || path.len() > 4000 {
+        return Err(Error::field(field, format!("{text:?} names no group below the root")));
+    }
+    Ok(path)
 }
 
 pub(crate) fn shows_cgroups(plan: &Plan) -> bool {
@@ -65,12 +193,31 @@ pub(crate) const SHOWN_CONTROLLERS: [Controller; 4] =
     [Controller::Memory, Controller::Cpu, Controller::Pids, Controller::Cpuset];
 
 /// Opens an existing container's control group by the path its specification gives it.
-pub(crate) fn open_cgroup(path: &str) -> Result<Cgroup, Error> {
+pub(crate) fn open_cgroup(path: &str) -> Result<ContainerGroup, Error> {
     let layout = Layout::detect().step("find the host's control groups")?;
-    Cgroup::open(&layout, path).step("open the container's control group")
+    let cgroup = Cgroup::open(&layout, path).step("open the container's control group")?;
+    Ok(ContainerGroup { cgroup })
 }
 
 /// Moves the calling process into a group by its entrances, when it was not made in it.
 pub(crate) fn enter_cgroup(entrances: &[OwnedFd]) -> Result<(), Error> {
     cgroup::join(entrances).step("enter the container's control group")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_absolute_or_beneath_the_default_parent() {
+        let path = |asked: &str| path("id", Some(Path::new(asked)));
+        assert_eq!(path("/docker/abc").unwrap(), "/docker/abc");
+        assert_eq!(path("//kubepods//besteffort/./x/").unwrap(), "/kubepods/besteffort/x");
+        assert_eq!(path("pods/abc").unwrap(), "/casemate/pods/abc");
+        assert_eq!(path("").unwrap(), "/casemate/id");
+        for wrong in ["/", "/a/../../b", "..", "./"] {
+            let error = path(wrong).unwrap_err();
+            assert!(error.to_string().starts_with("linux.cgroupsPath: "), "{error}");
+        }
+    }
 }

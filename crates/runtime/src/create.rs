@@ -3,13 +3,13 @@
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use casemate_kernel::cgroup::{Cgroup, Layout, Version};
+use casemate_kernel::cgroup::Cgroup;
 use casemate_kernel::namespace::{self, Namespaces};
 use casemate_kernel::process::{self, Child};
 use casemate_kernel::socket;
 use oci_spec::runtime::Spec;
 
-use crate::cgroup::{limited_group, open_cgroup_trees, shows_cgroups};
+use crate::cgroup::{ContainerGroup, PreparedGroup, open_cgroup_trees, shows_cgroups};
 use crate::error::{Error, Step};
 use crate::init::{Lifetime, Setup};
 use crate::message::{self, FromInit};
@@ -53,12 +53,12 @@ pub struct Created {
     /// The engine's end of its terminal, if it has one.
     pub console: Option<OwnedFd>,
     /// Its control group.
-    pub cgroup: Cgroup,
+    pub cgroup: ContainerGroup,
     socket: OwnedFd,
 }
 
 impl Created {
-    pub(crate) fn new(child: Child, console: Option<OwnedFd>, cgroup: Cgroup, socket: OwnedFd) -> Self {
+    pub(crate) fn new(child: Child, console: Option<OwnedFd>, cgroup: ContainerGroup, socket: OwnedFd) -> Self {
         Self { pid: child.pid, pidfd: child.pidfd, console, cgroup, socket }
     }
 
@@ -144,22 +144,20 @@ pub(crate) fn create_attended(
     stdio: Stdio,
     attendance: Attendance<'_>,
 ) -> Result<Created, Error> {
-    let layout = Layout::detect().step("find the host's control groups")?;
     let Attendance { lifetime, made, hooks } = attendance;
+    let mut group = PreparedGroup::new(plan, lifetime.barrier.is_some())?;
     let (socket, theirs) = socket::pair().step("connect to the new process")?;
     let setup = Setup { trees: open_binds(plan)?, devices: open_devices(plan)?, stdio, socket: theirs, lifetime };
-    // On version 2 a process is made in its group. On version 1 it moves itself there, so the group is made while the new
-    // process is busy with its namespaces.
-    let early = if layout.version() == Version::V2 { Some(limited_group(plan, &layout)?) } else { None };
-    let Spawned { child, socket, trees } = match spawn(plan, early.as_ref(), setup, socket) {
+    let early = group.early(plan)?;
+    let Spawned { child, socket, trees } = match spawn(plan, early.as_deref(), setup, socket) {
         Ok(spawned) => spawned,
         Err(error) => {
-            early.as_ref().map(Cgroup::remove);
+            early.as_deref().map(Cgroup::remove);
             return Err(error);
         }
     };
     let recorded = made(child.pid);
-    let group = early.map_or_else(|| limited_group(plan, &layout), Ok);
+    let group = early.map_or_else(|| group.late(plan), Ok);
     let console = match (&recorded, &group) {
         (Ok(()), Ok(cgroup)) => finish(plan, &child, cgroup, &socket, &trees, root, hooks),
         _ => Ok(None),

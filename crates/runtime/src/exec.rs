@@ -3,15 +3,15 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use casemate_kernel::cgroup::Cgroup;
 use casemate_kernel::namespace::{self, Namespaces};
 use casemate_kernel::process::{self, Forked};
 use casemate_kernel::terminal::Terminal;
 use casemate_kernel::{path, socket, terminal};
 use oci_spec::runtime::{Linux, Process, Spec};
 use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 
-use crate::cgroup::{enter_cgroup, open_cgroup};
+use crate::cgroup::{self, ContainerGroup, enter_cgroup, open_cgroup};
 use crate::create::{Created, OnListener};
 use crate::error::{Error, Step};
 use crate::init::{join_session_keyring, open_root};
@@ -44,15 +44,12 @@ pub struct ExecRequest<'a> {
 pub fn exec(request: ExecRequest<'_>) -> Result<Created, Error> {
     let linux = request.spec.linux().as_ref().ok_or_else(|| Error::field("linux", "missing"))?;
     let process = ProcessPlan::new(request.process, linux)?;
-    let path = match linux.cgroups_path().as_ref().and_then(|path| path.to_str()) {
-        Some(path) => path.to_owned(),
-        None => format!("/casemate/{}", request.id),
-    };
-    let cgroup = open_cgroup(&path)?;
+    let cgroup = open_cgroup(&cgroup::path(request.id, linux.cgroups_path().as_deref())?)?;
     let pidfd = process::pidfd_open(request.pid).step("find the container's process")?;
     let joining = Joining {
         process: &process,
         namespaces: own_namespaces(linux)?,
+        pid: request.pid,
         pidfd: &pidfd,
         cgroup,
         stdio: request.stdio,
@@ -73,8 +70,9 @@ pub(crate) struct Joining<'a> {
     /// What is entered.
     pub(crate) namespaces: Namespaces,
     /// The container's first process.
+    pub(crate) pid: u32,
     pub(crate) pidfd: &'a OwnedFd,
-    pub(crate) cgroup: Cgroup,
+    pub(crate) cgroup: ContainerGroup,
     pub(crate) stdio: Stdio,
     /// How many descriptors after the standard ones the program inherits.
     pub(crate) preserved: u32,
@@ -82,7 +80,7 @@ pub(crate) struct Joining<'a> {
 
 /// Makes the process and executes its program.
 pub(crate) fn join(joining: Joining<'_>, listener: &mut OnListener<'_>) -> Result<Created, Error> {
-    let Joining { process, namespaces, pidfd, cgroup, stdio, preserved } = joining;
+    let Joining { process, namespaces, pid, pidfd, cgroup, stdio, preserved } = joining;
     let entrances =
         if cgroup.unified().is_some() { Vec::new() } else { cgroup.entrances().step("enter the cgroup")? };
     let (ours, theirs) = socket::pair().step("connect to the new process")?;
@@ -92,7 +90,14 @@ pub(crate) fn join(joining: Joining<'_>, listener: &mut OnListener<'_>) -> Resul
     if namespaces.contains(Namespaces::PID) {
         namespace::enter_of_process(pidfd.as_fd(), Namespaces::PID).step("enter the container's PID namespace")?;
     }
-    let made = namespace::clone(Namespaces::empty(), cgroup.unified());
+    let made = match namespace::clone(Namespaces::empty(), cgroup.unified()) {
+        // Its processes have moved on to groups below: see `below_of_process`.
+        Err(error) if error.errno() == Errno::BUSY => match cgroup.below_of_process(pid) {
+            Ok(Some(beside)) => namespace::clone(Namespaces::empty(), beside.unified()),
+            _ => Err(error),
+        },
+        made => made,
+    };
     match made {
         Ok(Forked::Child) => {
             drop(ours);

@@ -4,8 +4,8 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use casemate_kernel::cgroup::Cgroup;
 use casemate_kernel::process::{self, Exit};
+use casemate_runtime::ContainerGroup;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
@@ -34,7 +34,7 @@ const MOST_INPUT: usize = 64 * 1024;
 pub(super) struct Ended {
     pub(super) exit: Exit,
     pub(super) oom_killed: bool,
-    pub(super) cgroup: Cgroup,
+    pub(super) cgroup: ContainerGroup,
     pub(super) clients: Clients,
     pub(super) log_lost: u64,
 }
@@ -42,7 +42,7 @@ pub(super) struct Ended {
 pub(super) struct Pump<'a> {
     watch: &'a Watch,
     pidfd: OwnedFd,
-    cgroup: Cgroup,
+    cgroup: ContainerGroup,
     input: Option<OwnedFd>,
     output: Option<OwnedFd>,
     error: Option<OwnedFd>,

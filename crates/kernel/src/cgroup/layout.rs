@@ -1,6 +1,7 @@
 //! Where the host has its control group hierarchies.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -9,9 +10,12 @@ use super::{exists, read_file, write_file};
 use crate::error::{Call, Error, Result};
 
 const ROOT: &str = "/sys/fs/cgroup";
+/// Where version 2 is mounted beside version 1.
+const UNIFIED: &str = "unified";
 const CGROUP2_MAGIC: i64 = 0x6367_7270;
 
-/// A controller, by the name that both versions share where both have it.
+/// A controller, by the name that both versions share where both have it, or a hierarchy without one that processes are
+/// put in all the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Controller {
     /// Memory and swap.
@@ -32,11 +36,25 @@ pub enum Controller {
     Freezer,
     /// Huge pages.
     Hugetlb,
+    /// Class of network packets (version 1 only).
+    NetCls,
+    /// Priority of network packets (version 1 only).
+    NetPrio,
+    /// Performance counters of the group.
+    PerfEvent,
+    /// Resources of RDMA devices.
+    Rdma,
+    /// Scalar resources of the host, such as encryption keys of virtual machines.
+    Misc,
+    /// Version 1's hierarchy `name=systemd`, which has no controller.
+    Systemd,
+    /// What version 2 has without any controller: `cgroup.kill`, `cgroup.freeze`, pressure.
+    Core,
 }
 
 impl Controller {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 16] = [
         Self::Memory,
         Self::Pids,
         Self::Cpu,
@@ -46,9 +64,16 @@ impl Controller {
         Self::Devices,
         Self::Freezer,
         Self::Hugetlb,
+        Self::NetCls,
+        Self::NetPrio,
+        Self::PerfEvent,
+        Self::Rdma,
+        Self::Misc,
+        Self::Systemd,
+        Self::Core,
     ];
 
-    /// The name of its version 1 hierarchy.
+    /// The name of its hierarchy, which is the directory where it is mounted.
     pub fn name(self) -> &'static str {
         match self {
             Self::Memory => "memory",
@@ -60,11 +85,31 @@ impl Controller {
             Self::Devices => "devices",
             Self::Freezer => "freezer",
             Self::Hugetlb => "hugetlb",
+            Self::NetCls => "net_cls",
+            Self::NetPrio => "net_prio",
+            Self::PerfEvent => "perf_event",
+            Self::Rdma => "rdma",
+            Self::Misc => "misc",
+            Self::Systemd => "systemd",
+            Self::Core => UNIFIED,
         }
     }
 
-    /// The name in version 2's `cgroup.controllers`; `None` for what is always there.
-    fn unified_name(self) -> Option<&'static str> {
+    /// The controller of that [`Controller::name`].
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|controller| controller.name() == name)
+    }
+
+    /// The controller whose files in version 2 start with this name, such as `io`; `cgroup` is the core.
+    pub fn from_unified_name(name: &str) -> Option<Self> {
+        match name {
+            "cgroup" => Some(Self::Core),
+            _ => Self::ALL.into_iter().find(|controller| controller.unified_name() == Some(name)),
+        }
+    }
+
+    /// The name in version 2's `cgroup.controllers`; `None` for what is always there, or never.
+    pub(super) fn unified_name(self) -> Option<&'static str> {
         match self {
             Self::Memory => Some("memory"),
             Self::Pids => Some("pids"),
@@ -72,8 +117,15 @@ impl Controller {
             Self::Cpuset => Some("cpuset"),
             Self::Blkio => Some("io"),
             Self::Hugetlb => Some("hugetlb"),
-            Self::Cpuacct | Self::Devices | Self::Freezer => None,
+            Self::Rdma => Some("rdma"),
+            Self::Misc => Some("misc"),
+            _ => None,
         }
+    }
+
+    /// Whether version 2 can have it at all.
+    fn is_unified(self) -> bool {
+        !matches!(self, Self::NetCls | Self::NetPrio | Self::Systemd)
     }
 }
 
@@ -102,6 +154,8 @@ impl std::fmt::Display for Version {
 #[derive(Debug)]
 pub(super) struct Hierarchy {
     pub(super) mount: OwnedFd,
+    /// Whether it is version 2's.
+    pub(super) unified: bool,
     pub(super) controllers: Vec<Controller>,
 }
 
@@ -139,45 +193,79 @@ impl Layout {
         self.version
     }
 
+    /// Where hierarchies are mounted.
+    pub fn root(&self) -> &'static Path {
+        Path::new(ROOT)
+    }
+
     /// Whether the host has a controller that containers can be given.
     pub fn has(&self, controller: Controller) -> bool {
-        match (self.version, controller.unified_name()) {
-            (Version::V2, None) => true,
-            (Version::V2, Some(name)) => {
-                let listed = |file: &str| read_file(self.root.as_fd(), file).is_ok_and(|text| names(&text, name));
-                listed("cgroup.controllers") && !is_occupied(self.root.as_fd())
+        let offered = |root: BorrowedFd<'_>| match controller.unified_name() {
+            None => controller.is_unified(),
+            Some(name) => {
+                read_file(root, "cgroup.controllers").is_ok_and(|text| names(&text, name)) && !is_occupied(root)
             }
-            (Version::V1 | Version::Hybrid, _) => self.open_v1(controller).is_some(),
+        };
+        match self.version {
+            Version::V2 => offered(self.root.as_fd()),
+            Version::V1 => self.open_v1(controller.name()).is_some(),
+            Version::Hybrid => {
+                self.open_v1(controller.name()).is_some()
+                    || self.open_v1(UNIFIED).is_some_and(|(_, root)| offered(root.as_fd()))
+            }
         }
     }
 
     /// The hierarchies that have any of the wanted controllers, each once.
-    pub(super) fn hierarchies(&self, wanted: &[Controller]) -> Vec<Hierarchy> {
+    pub(super) fn hierarchies(&self, wanted: &[Controller]) -> Result<Vec<Hierarchy>> {
         if self.version == Version::V2 {
-            let Ok(mount) = self.root.try_clone() else {
-                return Vec::new();
-            };
-            return vec![Hierarchy { mount, controllers: wanted.to_vec() }];
+            let mount = self.root.try_clone().call(|| format!("dup({ROOT:?})"))?;
+            let offered = wanted.iter().copied().filter(|controller| controller.is_unified());
+            let controllers = offered.chain(std::iter::once(Controller::Core)).collect();
+            return Ok(vec![Hierarchy { mount, unified: true, controllers }]);
         }
         let mut found: Vec<(u64, Hierarchy)> = Vec::new();
-        for &controller in wanted {
-            let Some((device, mount)) = self.open_v1(controller) else {
+        let mut elsewhere: Vec<Controller> = Vec::new();
+        for &controller in wanted.iter().filter(|controller| **controller != Controller::Core) {
+            let Some((device, mount)) = self.open_v1(controller.name()) else {
+                elsewhere.push(controller);
                 continue;
             };
             // cpu and cpuacct are often one hierarchy under two names.
             match found.iter_mut().find(|(other, _)| *other == device) {
                 Some((_, hierarchy)) => hierarchy.controllers.push(controller),
-                None => found.push((device, Hierarchy { mount, controllers: vec![controller] })),
+                None => found.push((device, Hierarchy { mount, unified: false, controllers: vec![controller] })),
             }
         }
-        found.into_iter().map(|(_, hierarchy)| hierarchy).collect()
+        let mut found: Vec<Hierarchy> = found.into_iter().map(|(_, hierarchy)| hierarchy).collect();
+        if self.version == Version::Hybrid {
+            let core = wanted.contains(&Controller::Core);
+            found.extend(self.unified_beside(elsewhere, core));
+        }
+        Ok(found)
     }
 
-    /// A version 1 hierarchy's root and its device number. What is on the same device as the directory that holds the
-    /// mount points is not mounted.
-    fn open_v1(&self, controller: Controller) -> Option<(u64, OwnedFd)> {
+    /// The version 2 hierarchy beside version 1, when it has any controller that version 1 has not, or is wanted itself.
+    fn unified_beside(&self, mut wanted: Vec<Controller>, core: bool) -> Option<Hierarchy> {
+        wanted.retain(|controller| controller.is_unified());
+        if wanted.is_empty() && !core {
+            return None;
+        }
+        let (_, mount) = self.open_v1(UNIFIED)?;
+        let listed = read_file(mount.as_fd(), "cgroup.controllers").unwrap_or_default();
+        wanted.retain(|controller| controller.unified_name().is_none_or(|name| names(&listed, name)));
+        if wanted.is_empty() && !core {
+            return None;
+        }
+        wanted.push(Controller::Core);
+        Some(Hierarchy { mount, unified: true, controllers: wanted })
+    }
+
+    /// A hierarchy's root and its device number. What is on the same device as the directory that holds the mount points
+    /// is not mounted.
+    fn open_v1(&self, name: &str) -> Option<(u64, OwnedFd)> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let fd = rustix::fs::openat(&self.root, controller.name(), flags, Mode::empty()).ok()?;
+        let fd = rustix::fs::openat(&self.root, name, flags, Mode::empty()).ok()?;
         let device = rustix::fs::fstat(&fd).ok()?.st_dev;
         (device != self.device).then_some((device, fd))
     }

@@ -6,13 +6,15 @@ mod bpf;
 mod device;
 mod layout;
 mod limits;
+mod processes;
+mod site;
 mod usage;
+mod walk;
 
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
@@ -20,6 +22,7 @@ use rustix::io::Errno;
 pub use device::{Access, DeviceKind, DeviceRule};
 pub use layout::{Controller, Layout, Version};
 pub use limits::{Limits, Throttle, ThrottleKind};
+pub use site::Site;
 pub use usage::OomKills;
 
 use crate::error::{Call, Error, Result};
@@ -29,9 +32,19 @@ use layout::Hierarchy;
 #[derive(Debug)]
 struct Member {
     controllers: Vec<Controller>,
+    unified: bool,
+    /// Whether this process made the directory, or, for a group that was opened, whoever made the group did.
+    made: bool,
     /// The root of the hierarchy, to remove the directory from.
     mount: OwnedFd,
     directory: OwnedFd,
+}
+
+/// Where a group has a controller, and of which version it is there.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place<'a> {
+    pub(crate) directory: BorrowedFd<'a>,
+    pub(crate) unified: bool,
 }
 
 /// A control group in all the hierarchies it was made in.
@@ -45,45 +58,9 @@ pub struct Cgroup {
 
 impl Cgroup {
     /// Makes a group at `path` (absolute: beneath each hierarchy's mount point) with the given controllers, and what is
-    /// missing of its parents.
-    ///
-    /// Controllers that the host has on no hierarchy are left out: see [`Cgroup::has`].
-    ///
-    /// # Errors
-    /// `EEXIST` when the group exists already; `EINVAL` for a path that is not one of plain names.
+    /// missing of its parents: [`Site::new`] and [`Site::create`].
     pub fn create(layout: &Layout, path: &str, controllers: &[Controller]) -> Result<Self> {
-        let path = checked_path(path)?;
-        let mut cgroup = Self { version: layout.version(), path: path.to_owned(), members: Vec::new() };
-        for hierarchy in layout.hierarchies(controllers) {
-            let made = match make_directory(&hierarchy.mount, path) {
-                Ok(directory) => {
-                    let Hierarchy { mount, controllers } = hierarchy;
-                    cgroup.members.push(Member { controllers, mount, directory });
-                    cgroup.prepare_last()
-                }
-                Err(error) => Err(error),
-            };
-            if let Err(error) = made {
-                // The first error is the one to tell.
-                let _ = cgroup.remove();
-                return Err(error);
-            }
-        }
-        Ok(cgroup)
-    }
-
-    /// Makes the directory that was made last ready for limits and processes.
-    fn prepare_last(&self) -> Result<()> {
-        let Some(Member { controllers, mount, directory }) = self.members.last() else {
-            return Ok(());
-        };
-        if self.version == Version::V2 {
-            layout::enable_controllers(mount, &self.path, controllers, directory)
-        } else if controllers.contains(&Controller::Cpuset) {
-            layout::inherit_cpuset(mount, &self.path)
-        } else {
-            Ok(())
-        }
+        Site::new(layout, path, controllers)?.create()
     }
 
     /// Opens a group that exists, in every hierarchy where it does.
@@ -91,17 +68,23 @@ impl Cgroup {
     /// # Errors
     /// `ENOENT` when it exists in none.
     pub fn open(layout: &Layout, path: &str) -> Result<Self> {
+        Self::open_in(layout, path, &Controller::ALL, &[])
+    }
+
+    /// Opens a group that exists, in the hierarchies of some controllers only. In those of `kept` its directory is not to
+    /// be removed ([`Cgroup::kept`]).
+    ///
+    /// # Errors
+    /// `ENOENT` when it exists in none.
+    pub fn open_in(layout: &Layout, path: &str, controllers: &[Controller], kept: &[Controller]) -> Result<Self> {
         let path = checked_path(path)?;
         let mut members = Vec::new();
-        for hierarchy in layout.hierarchies(&Controller::ALL) {
-            match rustix::fs::openat(
-                &hierarchy.mount,
-                path,
-                OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW,
-                Mode::empty(),
-            ) {
+        for Hierarchy { mount, unified, controllers } in layout.hierarchies(controllers)? {
+            let flags = OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+            match rustix::fs::openat(&mount, path, flags, Mode::empty()) {
                 Ok(directory) => {
-                    members.push(Member { controllers: hierarchy.controllers, mount: hierarchy.mount, directory });
+                    let made = !controllers.iter().any(|controller| kept.contains(controller));
+                    members.push(Member { controllers, unified, made, mount, directory });
                 }
                 Err(Errno::NOENT) => {}
                 Err(errno) => return Err(Error::new(format!("openat(cgroup, {path:?})"), errno)),
@@ -130,10 +113,24 @@ impl Cgroup {
 
     /// The directory that has a controller, for a file that this type has no method for.
     pub fn directory_of(&self, controller: Controller) -> Option<BorrowedFd<'_>> {
+        self.place(controller).map(|place| place.directory)
+    }
+
+    fn place(&self, controller: Controller) -> Option<Place<'_>> {
         self.members
             .iter()
             .find(|member| member.controllers.contains(&controller))
-            .map(|member| member.directory.as_fd())
+            .map(|member| Place { directory: member.directory.as_fd(), unified: member.unified })
+    }
+
+    /// The controllers that the group was made or opened with.
+    pub fn controllers(&self) -> impl Iterator<Item = Controller> + '_ {
+        self.members.iter().flat_map(|member| member.controllers.iter().copied())
+    }
+
+    /// The controllers of hierarchies in which its directory was there already when it was made: there it is not removed.
+    pub fn kept(&self) -> impl Iterator<Item = Controller> + '_ {
+        self.members.iter().filter(|member| !member.made).flat_map(|member| member.controllers.iter().copied())
     }
 
     /// The group's directory on the version 2 hierarchy, to clone a process into, when that is where its controllers are.
@@ -149,103 +146,79 @@ impl Cgroup {
     pub fn entrances(&self) -> Result<Vec<OwnedFd>> {
         // Moving one thread that is the writer itself needs no lock over all of the system's threads, unlike writing a
         // process id to cgroup.procs, which waits for a grace period (cgroup_procs_write_start in the kernel).
-        let file = if self.version == Version::V2 { "cgroup.procs" } else { "tasks" };
         self.members
             .iter()
             .map(|member| {
+                let file = if member.unified { "cgroup.procs" } else { "tasks" };
                 rustix::fs::openat(&member.directory, file, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())
                     .call(|| format!("openat(cgroup {:?}, {file:?})", self.path))
             })
             .collect()
     }
 
-    /// The processes in the group, as the caller's PID namespace numbers them.
-    pub fn processes(&self) -> Result<Vec<u32>> {
-        let Some(member) = self.members.first() else {
-            return Ok(Vec::new());
-        };
-        let text = read_file(member.directory.as_fd(), "cgroup.procs")?;
-        Ok(text.lines().filter_map(|line| line.parse().ok()).collect())
-    }
-
-    /// Stops all processes of the group where they are, or lets them go on.
-    pub fn freeze(&self, frozen: bool) -> Result<()> {
-        let directory = self
-            .directory_of(Controller::Freezer)
-            .ok_or_else(|| Error::new(format!("freeze(cgroup {:?}): no freezer", self.path), Errno::OPNOTSUPP))?;
-        match self.version {
-            Version::V2 => write_file(directory, "cgroup.freeze", if frozen { "1" } else { "0" }),
-            Version::V1 | Version::Hybrid => {
-                write_file(directory, "freezer.state", if frozen { "FROZEN" } else { "THAWED" })
-            }
-        }
-    }
-
-    /// Whether the processes of the group are stopped, or being stopped.
-    pub fn is_frozen(&self) -> Result<bool> {
-        let Some(directory) = self.directory_of(Controller::Freezer) else { return Ok(false) };
-        match self.version {
-            Version::V2 => Ok(read_file(directory, "cgroup.freeze")?.trim() == "1"),
-            Version::V1 | Version::Hybrid => Ok(read_file(directory, "freezer.state")?.trim() != "THAWED"),
-        }
-    }
-
-    /// Kills every process of the group, also while more are made; frozen ones too.
-    pub fn kill(&self) -> Result<()> {
-        if let Some(directory) = self.unified() {
-            match write_file(directory, "cgroup.kill", "1") {
-                // Before Linux 5.14.
-                Err(error) if error.errno() == Errno::NOENT => {}
-                other => return other,
-            }
-        }
-        // Frozen, nothing can fork away from the list. A version 1 freezer takes its time and may not come to an end (a
-        // process in an uninterruptible sleep), so the list is read until nothing new is on it.
-        let frozen = self.has(Controller::Freezer) && self.freeze(true).is_ok();
-        let deadline = Instant::now() + Duration::from_secs(2);
-        let mut known: Vec<u32> = Vec::new();
-        let outcome = loop {
-            let found = match self.processes() {
-                Ok(found) => found,
-                Err(error) => break Err(error),
-            };
-            let mut new = found.iter().filter(|pid| !known.contains(pid)).peekable();
-            if new.peek().is_none() || Instant::now() > deadline {
-                break Ok(());
-            }
-            for &pid in new {
-                if let Ok(pidfd) = crate::process::pidfd_open(pid) {
-                    let _ = crate::process::pidfd_send_signal(pidfd, 9);
-                }
-            }
-            known = found;
-        };
-        if frozen {
-            self.freeze(false)?;
-        }
-        outcome
-    }
-
-    /// Removes the group's directories, waiting up to two seconds for processes that are on their way out.
+    /// A group below this one, at a path relative to it, in those of its hierarchies where it exists.
     ///
     /// # Errors
-    /// `EBUSY` when processes, or groups below it, stay.
-    pub fn remove(&self) -> Result<()> {
-        let deadline = Instant::now() + Duration::from_secs(2);
+    /// `ENOENT` when it exists in none; `EINVAL` for a path that is not one of plain names.
+    pub fn below(&self, path: &str) -> Result<Self> {
+        let path = checked_path(path)?;
+        let whole = format!("{}/{path}", self.path);
+        let mut members = Vec::new();
         for member in &self.members {
-            loop {
-                match rustix::fs::unlinkat(&member.mount, self.path.as_str(), AtFlags::REMOVEDIR) {
-                    Ok(()) | Err(Errno::NOENT) => break,
-                    Err(Errno::BUSY) if Instant::now() < deadline => {
-                        std::thread::sleep(Duration::from_micros(500));
-                    }
-                    Err(errno) => {
-                        return Err(Error::new(format!("rmdir(cgroup {:?})", self.path), errno));
-                    }
-                }
-            }
+            let flags = OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+            let directory = match rustix::fs::openat(&member.directory, path, flags, Mode::empty()) {
+                Ok(directory) => directory,
+                Err(Errno::NOENT) => continue,
+                Err(errno) => return Err(Error::new(format!("openat(cgroup, {whole:?})"), errno)),
+            };
+            let mount = member.mount.try_clone().call(|| format!("dup(cgroup {whole:?})"))?;
+            let Member { controllers, unified, .. } = member;
+            members.push(Member { controllers: controllers.clone(), unified: *unified, made: false, mount, directory });
         }
-        Ok(())
+        if members.is_empty() {
+            return Err(Error::new(format!("open(cgroup {whole:?})"), Errno::NOENT));
+        }
+        Ok(Self { version: self.version, path: whole, members })
+    }
+
+    /// The group of version 2 that a process of this group has been moved to below it, or this very group (`None`).
+    ///
+    /// A container that hands controllers down to groups of its own (systemd inside, say) can't have processes in the
+    /// group itself any more: a process that joins it later is to be put beside its first process.
+    pub fn below_of_process(&self, pid: u32) -> Result<Option<Self>> {
+        let file = format!("/proc/{pid}/cgroup");
+        let text = std::fs::read_to_string(&file).call(|| format!("read({file:?})"))?;
+        let path = text.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or_default();
+        match path.strip_prefix(&self.path).and_then(|rest| rest.strip_prefix('/')) {
+            Some(rest) => self.below(rest).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Removes the directories that were made, of a group that no process is in yet.
+    fn remove_made(&self) -> Result<()> {
+        let made = self.members.iter().filter(|member| member.made);
+        made.map(|member| walk::remove(member.mount.as_fd(), &self.path, member.directory.as_fd()))
+            .fold(Ok(()), Result::and)
+    }
+
+    /// Removes the group with all groups below it, waiting up to two seconds for processes that are on their way out. A
+    /// directory that was there before it was made ([`Cgroup::kept`]) stays.
+    ///
+    /// # Errors
+    /// `EBUSY` when processes stay; what could be removed in other hierarchies is.
+    pub fn remove(&self) -> Result<()> {
+        let mut outcome = Ok(());
+        for member in &self.members {
+            let directory = member.directory.as_fd();
+            let removed = if member.made {
+                walk::remove(member.mount.as_fd(), &self.path, directory)
+            } else {
+                walk::remove_below(directory)
+            };
+            outcome = outcome.and(removed);
+        }
+        outcome
     }
 }
 
@@ -257,6 +230,7 @@ pub fn join(entrances: &[OwnedFd]) -> Result<()> {
     Ok(())
 }
 
+/// A path without its outer slashes, of plain names only.
 fn checked_path(path: &str) -> Result<&str> {
     let trimmed = path.trim_matches('/');
     let plain = |name: &str| !name.is_empty() && name != "." && name != ".." && !name.contains('\0');
@@ -264,27 +238,6 @@ fn checked_path(path: &str) -> Result<&str> {
         return Err(Error::new(format!("cgroup path {path:?}"), Errno::INVAL));
     }
     Ok(trimmed)
-}
-
-/// Makes the last directory of a path, which must not exist, and those before it, which may.
-fn make_directory(mount: &OwnedFd, path: &str) -> Result<OwnedFd> {
-    let mode = Mode::from_raw_mode(0o755);
-    let call = || format!("mkdirat(cgroup, {path:?})");
-    match rustix::fs::mkdirat(mount, path, mode) {
-        Ok(()) => {}
-        Err(Errno::NOENT) => {
-            for (end, _) in path.match_indices('/') {
-                match rustix::fs::mkdirat(mount, &path[..end], mode) {
-                    Ok(()) | Err(Errno::EXIST) => {}
-                    Err(errno) => return Err(Error::new(call(), errno)),
-                }
-            }
-            rustix::fs::mkdirat(mount, path, mode).call(call)?;
-        }
-        Err(errno) => return Err(Error::new(call(), errno)),
-    }
-    rustix::fs::openat(mount, path, OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW, Mode::empty())
-        .call(|| format!("openat(cgroup, {path:?})"))
 }
 
 pub(crate) fn write_file(directory: BorrowedFd<'_>, name: &str, value: &str) -> Result<()> {
@@ -312,7 +265,85 @@ fn exists(directory: impl AsFd, name: impl AsRef<Path>) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::process::ExitStatusExt as _;
+    use std::process::{Child, Command};
+
     use super::*;
+
+    /// A place for the groups of one test; removes what is left there.
+    pub(super) struct Bench {
+        pub(super) layout: Layout,
+        pub(super) path: String,
+    }
+
+    /// A process in a group, killed at the end.
+    pub(super) struct Sleeper(Child);
+
+    impl Bench {
+        /// `None` where no groups can be made.
+        pub(super) fn new(name: &str) -> Option<Self> {
+            if !rustix::process::geteuid().is_root() {
+                eprintln!("SKIP: needs root");
+                return None;
+            }
+            let path = format!("/casemate-test-{}-{name}/group", std::process::id());
+            Some(Self { layout: Layout::detect().unwrap(), path })
+        }
+    }
+
+    /// Starts a process and moves it into a group beneath `cgroup`, in all its hierarchies.
+    pub(super) fn sleeper(cgroup: &Cgroup, below: &str) -> Sleeper {
+        let child = Command::new("sleep").arg("60").spawn().unwrap();
+        for member in &cgroup.members {
+            let mut path = String::new();
+            for name in below.split('/').filter(|name| *name != ".") {
+                path = format!("{path}{name}/");
+                match rustix::fs::mkdirat(&member.directory, path.as_str(), Mode::from_raw_mode(0o755)) {
+                    Ok(()) | Err(Errno::EXIST) => {}
+                    Err(errno) => panic!("mkdir {path}: {errno}"),
+                }
+            }
+            let flags = OFlags::PATH | OFlags::DIRECTORY;
+            let at = if path.is_empty() { "." } else { path.as_str() };
+            let directory = rustix::fs::openat(&member.directory, at, flags, Mode::empty()).unwrap();
+            write_file(directory.as_fd(), "cgroup.procs", &child.id().to_string()).unwrap();
+        }
+        Sleeper(child)
+    }
+
+    impl Drop for Bench {
+        fn drop(&mut self) {
+            if let Ok(cgroup) = Cgroup::open(&self.layout, &self.path) {
+                let _ = cgroup.kill();
+                let _ = cgroup.remove();
+            }
+            let parent = self.path.trim_end_matches("/group");
+            if let Ok(parent) = Cgroup::open(&self.layout, parent) {
+                let _ = parent.remove();
+            }
+        }
+    }
+
+    impl Sleeper {
+        pub(super) fn id(&self) -> u32 {
+            self.0.id()
+        }
+
+        pub(super) fn is_running(&mut self) -> bool {
+            self.0.try_wait().unwrap().is_none()
+        }
+
+        pub(super) fn signal_of_end(&mut self) -> Option<i32> {
+            self.0.wait().unwrap().signal()
+        }
+    }
+
+    impl Drop for Sleeper {
+        fn drop(&mut self) {
+            let _ = self.0.kill();
+            let _ = self.0.wait();
+        }
+    }
 
     #[test]
     fn paths_are_plain_names() {
@@ -324,24 +355,16 @@ mod tests {
 
     #[test]
     fn a_group_is_made_limited_joined_by_nobody_and_removed() {
-        if !rustix::process::geteuid().is_root() {
-            eprintln!("SKIP: needs root");
-            return;
-        }
-        let layout = Layout::detect().unwrap();
-        let path = format!("/casemate-test/unit-{}", std::process::id());
-        let cgroup = Cgroup::create(&layout, &path, &[Controller::Memory, Controller::Pids, Controller::Cpu]).unwrap();
+        let Some(bench) = Bench::new("unit") else { return };
+        let wanted = [Controller::Memory, Controller::Pids, Controller::Cpu];
+        let cgroup = Cgroup::create(&bench.layout, &bench.path, &wanted).unwrap();
         if cgroup.has(Controller::Pids) {
             cgroup.apply(&Limits { pids: Some(7), ..Limits::default() }).unwrap();
             let directory = cgroup.directory_of(Controller::Pids).unwrap();
             assert_eq!(read_file(directory, "pids.max").unwrap().trim(), "7");
         }
         assert!(cgroup.processes().unwrap().is_empty());
-        assert_eq!(Cgroup::create(&layout, &path, &[Controller::Pids]).map(|_| ()).unwrap_err().errno(), Errno::EXIST);
         cgroup.remove().unwrap();
-        assert_eq!(Cgroup::open(&layout, &path).unwrap_err().errno(), Errno::NOENT);
-        for hierarchy in layout.hierarchies(&Controller::ALL) {
-            let _ = rustix::fs::unlinkat(&hierarchy.mount, "casemate-test", AtFlags::REMOVEDIR);
-        }
+        assert_eq!(Cgroup::open(&bench.layout, &bench.path).unwrap_err().errno(), Errno::NOENT);
     }
 }

@@ -12,6 +12,7 @@ use super::directory::Root;
 use super::record::{Identity, Record};
 use super::{Container, Runtime, Status};
 use crate::bundle::Bundle;
+use crate::cgroup::CgroupRecord;
 use crate::create::{Attendance, Created, create_attended};
 use crate::error::{Error, Step};
 use crate::hooks;
@@ -187,8 +188,8 @@ impl Runtime {
             maker,
             init: None,
             complete: false,
-            cgroup: plan.cgroup.clone(),
-            systemd: self.systemd,
+            // As far as it is known before it is made: whoever clears up after a kill looks into all hierarchies.
+            cgroup: CgroupRecord::expected(&plan.cgroup),
             hardened: self.hardened,
         })
     }
@@ -233,6 +234,7 @@ impl Container {
         };
         let created = create_attended(plan, Box::new(move |_| Ok(tree)), stdio, attendance)?;
         record.complete = true;
+        record.cgroup = created.cgroup.record();
         if let Err(error) = self.directory.write_record(&record) {
             give_up(&created);
             return Err(error);

@@ -104,6 +104,7 @@ impl Runtime {
         let joining = Joining {
             process: &plan,
             namespaces: own_namespaces(linux)?,
+            pid: container.record.init.map_or(0, |init| init.pid),
             pidfd: &pidfd,
             cgroup: container.group()?,
             stdio,

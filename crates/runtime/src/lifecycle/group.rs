@@ -1,9 +1,7 @@
 //! A container's control group, after it was made: pausing, listing, ending.
 
-use casemate_kernel::cgroup::Cgroup;
-
 use super::{Container, Runtime, Status};
-use crate::cgroup::open_cgroup;
+use crate::cgroup::ContainerGroup;
 use crate::error::{Error, Kind, Step};
 
 impl Runtime {
@@ -47,13 +45,13 @@ impl Runtime {
 }
 
 impl Container {
-    pub(super) fn group(&self) -> Result<Cgroup, Error> {
-        open_cgroup(&self.record.cgroup)
+    pub(super) fn group(&self) -> Result<ContainerGroup, Error> {
+        ContainerGroup::open(&self.record.cgroup)
     }
 
     /// The control group; `None` when it is gone, or was never made.
-    pub(super) fn group_if_there(&self) -> Result<Option<Cgroup>, Error> {
-        Ok(self.group().ok())
+    pub(super) fn group_if_there(&self) -> Result<Option<ContainerGroup>, Error> {
+        ContainerGroup::open_if_there(&self.record.cgroup)
     }
 
     pub(super) fn is_frozen(&self) -> Result<bool, Error> {

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use casemate_kernel::process;
 use serde::{Deserialize, Serialize};
 
+use crate::cgroup::CgroupRecord;
+
 /// A container as it is kept on disk. Nothing in it is ever taken from what the container can write.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -27,10 +29,7 @@ pub(super) struct Record {
     /// Whether it was made whole: its first process stands at the barrier, or has been there.
     pub(super) complete: bool,
     /// Its control group.
-    pub(super) cgroup: String,
-    /// Whether systemd made the group.
-    #[serde(default)]
-    pub(super) systemd: bool,
+    pub(super) cgroup: CgroupRecord,
     /// Whether the posture's floor was applied, so that `exec` applies it too.
     #[serde(default)]
     pub(super) hardened: bool,

@@ -24,6 +24,7 @@ pub(crate) use process::ProcessPlan;
 use self::devices::devices;
 use self::namespaces::id_maps;
 use self::sysctl::sysctls;
+use crate::cgroup;
 use crate::error::Error;
 use crate::hooks::Hooks;
 
@@ -46,6 +47,7 @@ pub(crate) struct Plan {
     pub(crate) sysctls: Vec<(PathBuf, String)>,
     pub(crate) read_only_root: bool,
     pub(crate) propagation: Option<Propagation>,
+    /// The path of the control group beneath each hierarchy's mount point.
     pub(crate) cgroup: String,
     pub(crate) limits: Limits,
     pub(crate) process: ProcessPlan,
@@ -72,13 +74,6 @@ impl Plan {
             .enumerate()
             .map(|(index, mount)| mount::plan(index, mount, in_user_namespace))
             .collect::<Result<_, _>>()?;
-        let cgroup = match linux.cgroups_path() {
-            None => format!("/casemate/{id}"),
-            Some(path) => path
-                .to_str()
-                .map(str::to_owned)
-                .ok_or_else(|| Error::field("linux.cgroupsPath", format!("{path:?} is not UTF-8")))?,
-        };
         Ok(Self {
             hostname: name("hostname", spec.hostname().as_deref(), new, &joined)?,
             domainname: name("domainname", spec.domainname().as_deref(), new, &joined)?,
@@ -93,7 +88,7 @@ impl Plan {
             sysctls: sysctls(linux)?,
             read_only_root: root.readonly().unwrap_or(false),
             propagation: linux.rootfs_propagation().as_deref().map(propagation).transpose()?,
-            cgroup,
+            cgroup: cgroup::path(id, linux.cgroups_path().as_deref())?,
             limits: resources::limits(linux)?,
             process: ProcessPlan::new(process, linux)?,
             hooks: Hooks::new(spec)?,
