@@ -1,7 +1,5 @@
 //! x32: the numbers of x86_64 with a bit set, but for a few calls whose structures differ; source: Linux 6.17 headers.
 
-use super::x86_64;
-
 /// The bit that marks an x32 call.
 const X32_BIT: u32 = 0x4000_0000;
 
@@ -39,6 +37,5 @@ pub(super) fn number(name: &str) -> Option<u32> {
     if ABSENT.contains(&name) {
         return None;
     }
-    let index = x86_64::TABLE.binary_search_by_key(&name, |&(known, _)| known).ok()?;
-    Some(X32_BIT | x86_64::TABLE[index].1)
+    super::X86_64.number(name).map(|number| X32_BIT | number)
 }
