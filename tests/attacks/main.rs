@@ -4,6 +4,8 @@
 #![forbid(unsafe_code)]
 
 mod joining;
+mod mounts;
 mod program;
+mod race;
 mod table;
 mod ways;
