@@ -5,6 +5,7 @@
 
 mod joining;
 mod mounts;
+mod procfs;
 mod program;
 mod race;
 mod table;
