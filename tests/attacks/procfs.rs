@@ -232,11 +232,23 @@ fn the_terminal_is_exchanged() {
 fn masked_and_read_only_paths_are_uncovered() {
     let writes = "for f in /proc/sysrq-trigger /proc/sys/kernel/core_pattern /proc/sys/kernel/modprobe /sys/kernel/uevent_helper /proc/sys/vm/drop_caches; \
         do if [ -e $f ] && grep -q ' /proc proc ' /proc/mounts && echo > $f; then echo wrote $f; fi; done 2>/dev/null; true";
-    for target in ["/proc", "/proc/sys", "/proc/sysrq-trigger", "/proc/self/attr", "/sys", "/dev", "/dev/pts", "/proc/../proc", "//proc//", "/x/../proc/sys"] {
+    for target in [
+        "/proc",
+        "/proc/sys",
+        "/proc/sysrq-trigger",
+        "/proc/self/attr",
+        "/sys",
+        "/dev",
+        "/dev/pts",
+        "/proc/../proc",
+        "//proc//",
+        "/x/../proc/sys",
+    ] {
         let engine = ways::engine();
         let change = format!("VOLUME {target}");
         let output = engine.run_with_input(&["import", "-c", &change, "-", "twisted"], ways::image(|_| ()));
-        let output = if output.code == 0 { engine.run(&["run", "--rm", "twisted", "sh", "-c", writes]) } else { output };
+        let output =
+            if output.code == 0 { engine.run(&["run", "--rm", "twisted", "sh", "-c", writes]) } else { output };
         assert!(!output.stdout().contains("wrote"), "a volume on {target}: {}", output.stdout());
         assert_eq!(output.code, 125, "a volume on {target} is had");
         for flags in [["-v", "vol:PLACE"], ["--tmpfs", "PLACE"], ["-v", "/srv:PLACE:rw"]] {
