@@ -11,6 +11,7 @@
  *     swap SECONDS A B       exchanges two names, all the time
  *     abstract NAME          connects to an abstract socket
  *     handle PATH            open_by_handle_at of the root directory of the file system PATH is on ("shocker")
+ *     tls                    switches kernel TLS on, on a connected socket
  *     ids                    all ids, groups and capability sets
  */
 #define _GNU_SOURCE
@@ -19,6 +20,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <mqueue.h>
+#include <netinet/in.h>
 #include <sched.h>
 #include <signal.h>
 #include <stddef.h>
@@ -376,6 +378,19 @@ static int by_handle(const char *path) {
     return 0;
 }
 
+static int kernel_tls(void) {
+    struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    socklen_t size = sizeof address;
+    int server = socket(AF_INET, SOCK_STREAM, 0), client = socket(AF_INET, SOCK_STREAM, 0);
+    if (bind(server, (struct sockaddr *)&address, size) || listen(server, 1) || getsockname(server, (struct sockaddr *)&address, &size) ||
+        connect(client, (struct sockaddr *)&address, size))
+        return perror("connect"), 1;
+    errno = 0;
+    int result = setsockopt(client, 6, 31, "tls", 3);
+    printf("tls %s\n", result == 0 ? "on" : error());
+    return 0;
+}
+
 static int ids(void) {
     char line[256];
     FILE *status = fopen("/proc/self/status", "r");
@@ -400,6 +415,7 @@ int main(int argc, char **argv) {
     if (!strcmp(what, "swap") && argc > 4) return swap(atof(word), argv[3], argv[4]);
     if (!strcmp(what, "abstract")) return reach_abstract(word);
     if (!strcmp(what, "handle")) return by_handle(word);
+    if (!strcmp(what, "tls")) return kernel_tls();
     if (!strcmp(what, "ids")) return ids();
     fprintf(stderr, "attacker: unknown attempt %s\n", what);
     return 2;

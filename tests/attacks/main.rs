@@ -3,6 +3,7 @@
 //! Each module has a table of what it attempts; `docs/attacks.md` is made from the tables, and a test holds it against them.
 #![forbid(unsafe_code)]
 
+mod calls;
 mod identity;
 mod joining;
 mod mounts;

@@ -4,6 +4,7 @@ use std::cell::OnceCell;
 use std::path::PathBuf;
 
 use casemate_tests::{Bundle, Engine, Output, Runtime, archive, images};
+use serde_json::{Value, json};
 
 /// The program that attempts things, and where it is in the image and the bundles.
 pub(crate) const ATTACKER: &str = "/bin/attacker";
@@ -236,4 +237,45 @@ pub(crate) fn leaking(command: &std::process::Command, directory: &str) -> std::
         shell.current_dir(directory);
     }
     shell
+}
+
+/// What `casemate run` gives by default, as far as a specification can say it.
+pub(crate) fn hardened(bundle: Bundle<'_>) -> Bundle<'_> {
+    bundle.user_namespace().capabilities(&[]).edit(|config| {
+        config["root"]["readonly"] = true.into();
+        config["linux"]["seccomp"] = filter();
+        // runc knows no parameters of user namespaces.
+        if std::env::var_os("CASEMATE_OCI_RUNTIME").is_none() {
+            config["linux"]["sysctl"] = json!({"user.max_user_namespaces": "0"});
+        }
+        config["linux"]["resources"]["pids"] = json!({"limit": 512});
+        config["linux"]["resources"]["memory"] = json!({"limit": 536_870_912, "swap": 536_870_912});
+        config["process"]["rlimits"] = json!([{"type": "RLIMIT_NOFILE", "soft": 1024, "hard": 4096}, {"type": "RLIMIT_CORE", "soft": 0, "hard": 0}]);
+        let tmp = json!({"destination": "/tmp", "type": "tmpfs", "source": "tmpfs",
+            "options": ["nosuid", "nodev", "noexec", "size=256m", "nr_inodes=65536", "mode=1777"]});
+        config["mounts"].as_array_mut().expect("mounts").push(tmp);
+    })
+}
+
+/// The default filter as it is published, without what it has for capabilities.
+fn filter() -> Value {
+    let text = include_str!("../../docs/seccomp-default.json");
+    let mut profile: Value = serde_json::from_str(text).expect("the published filter is JSON");
+    let rules = profile["syscalls"].as_array_mut().expect("rules");
+    rules.retain(|rule| rule["includes"]["caps"].is_null());
+    for rule in rules {
+        let rule = rule.as_object_mut().expect("a rule");
+        rule.remove("includes");
+        rule.remove("excludes");
+    }
+    let architecture = if cfg!(target_arch = "aarch64") { "SCMP_ARCH_AARCH64" } else { "SCMP_ARCH_X86_64" };
+    profile["architectures"] = json!([architecture]);
+    profile
+}
+
+/// Both ways to a container with everything that this engine has against attacks: by default, and asked for in a bundle.
+pub(crate) fn each_hardened(test: impl Fn(&dyn Way)) {
+    test(run(&[]).as_ref());
+    let runtime = Runtime::new();
+    test(oci(&runtime, "casemate oci, hardened", hardened).as_ref());
 }
