@@ -15,7 +15,9 @@ pub const FLAG_LOG: u32 = 2;
 pub const FLAG_SPEC_ALLOW: u32 = 4;
 /// `SECCOMP_FILTER_FLAG_NEW_LISTENER`: a descriptor on which calls are notified.
 pub const FLAG_NEW_LISTENER: u32 = 8;
-/// `SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV` (Linux 5.19).
+/// `SECCOMP_FILTER_FLAG_TSYNC_ESRCH`: a thread that can't follow is an error, not the result (Linux 5.7).
+pub const FLAG_TSYNC_ESRCH: u32 = 16;
+/// `SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV` (Linux 5.19); only with [`FLAG_NEW_LISTENER`].
 pub const FLAG_WAIT_KILLABLE_RECV: u32 = 32;
 
 /// One instruction of classic BPF (`struct sock_filter`).
@@ -61,6 +63,15 @@ pub fn install(filter: &[Instruction], flags: u32) -> Result<Option<OwnedFd>> {
     let number = libc::c_int::try_from(result).map_err(|_| Error::new(call(), rustix::io::Errno::RANGE))?;
     // SAFETY: with NEW_LISTENER the result is a new descriptor that nobody else knows.
     Ok(Some(unsafe { OwnedFd::from_raw_fd(number) }))
+}
+
+/// Whether the kernel takes a filter with these flags together.
+pub fn available(flags: u32) -> bool {
+    // It looks at the flags before it follows the pointer, and there is nothing behind that one.
+    let nothing = std::ptr::null::<Program>();
+    // SAFETY: a null pointer is not followed: the call fails with EFAULT, or before that with EINVAL. No filter is installed.
+    let result = unsafe { libc::syscall(libc::SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, nothing) };
+    result < 0 && last_errno() == rustix::io::Errno::FAULT
 }
 
 /// Whether the kernel knows an action (`SECCOMP_RET_*`).

@@ -1,11 +1,11 @@
-//! The system calls of 32-bit ARM (EABI), sorted by name; source: Linux 6.17 headers (`asm/unistd.h`). Those from 983041 on are the
+//! The system calls of 32-bit ARM (EABI), sorted by name; source: Linux 6.17 headers (`asm/unistd.h`). Those from 983_041 on are the
 //! private ones of `arch/arm/kernel/traps.c`.
 
 #[rustfmt::skip]
 pub(super) const TABLE: &[(&str, u32)] = &[
     ("_llseek", 140), ("_newselect", 142), ("_sysctl", 149), ("accept", 285), ("accept4", 366), ("access", 33),
     ("acct", 51), ("add_key", 309), ("adjtimex", 124), ("arm_fadvise64_64", 270), ("arm_sync_file_range", 341),
-    ("bdflush", 134), ("bind", 282), ("bpf", 386), ("breakpoint", 983041), ("brk", 45), ("cacheflush", 983042),
+    ("bdflush", 134), ("bind", 282), ("bpf", 386), ("breakpoint", 983_041), ("brk", 45), ("cacheflush", 983_042),
     ("cachestat", 451), ("capget", 184), ("capset", 185), ("chdir", 12), ("chmod", 15), ("chown", 182),
     ("chown32", 212), ("chroot", 61), ("clock_adjtime", 372), ("clock_adjtime64", 405), ("clock_getres", 264),
     ("clock_getres_time64", 406), ("clock_gettime", 263), ("clock_gettime64", 403), ("clock_nanosleep", 265),
@@ -22,7 +22,7 @@ pub(super) const TABLE: &[(&str, u32)] = &[
     ("fstat", 108), ("fstat64", 197), ("fstatat64", 327), ("fstatfs", 100), ("fstatfs64", 267), ("fsync", 118),
     ("ftruncate", 93), ("ftruncate64", 194), ("futex", 240), ("futex_requeue", 456), ("futex_time64", 422),
     ("futex_wait", 455), ("futex_waitv", 449), ("futex_wake", 454), ("futimesat", 326), ("get_mempolicy", 320),
-    ("get_robust_list", 339), ("get_tls", 983046), ("getcpu", 345), ("getcwd", 183), ("getdents", 141),
+    ("get_robust_list", 339), ("get_tls", 983_046), ("getcpu", 345), ("getcwd", 183), ("getdents", 141),
     ("getdents64", 217), ("getegid", 50), ("getegid32", 202), ("geteuid", 49), ("geteuid32", 201), ("getgid", 47),
     ("getgid32", 200), ("getgroups", 80), ("getgroups32", 205), ("getitimer", 105), ("getpeername", 287),
     ("getpgid", 132), ("getpgrp", 65), ("getpid", 20), ("getppid", 64), ("getpriority", 96), ("getrandom", 384),
@@ -68,7 +68,7 @@ pub(super) const TABLE: &[(&str, u32)] = &[
     ("semget", 299), ("semop", 298), ("semtimedop", 312), ("semtimedop_time64", 420), ("send", 289),
     ("sendfile", 187), ("sendfile64", 239), ("sendmmsg", 374), ("sendmsg", 296), ("sendto", 290),
     ("set_mempolicy", 321), ("set_mempolicy_home_node", 450), ("set_robust_list", 338), ("set_tid_address", 256),
-    ("set_tls", 983045), ("setdomainname", 121), ("setfsgid", 139), ("setfsgid32", 216), ("setfsuid", 138),
+    ("set_tls", 983_045), ("setdomainname", 121), ("setfsgid", 139), ("setfsgid32", 216), ("setfsuid", 138),
     ("setfsuid32", 215), ("setgid", 46), ("setgid32", 214), ("setgroups", 81), ("setgroups32", 206),
     ("sethostname", 74), ("setitimer", 104), ("setns", 375), ("setpgid", 57), ("setpriority", 97), ("setregid", 71),
     ("setregid32", 204), ("setresgid", 170), ("setresgid32", 210), ("setresuid", 164), ("setresuid32", 208),
@@ -84,7 +84,7 @@ pub(super) const TABLE: &[(&str, u32)] = &[
     ("timer_settime64", 409), ("timerfd_create", 350), ("timerfd_gettime", 354), ("timerfd_gettime64", 410),
     ("timerfd_settime", 353), ("timerfd_settime64", 411), ("times", 43), ("tkill", 238), ("truncate", 92),
     ("truncate64", 193), ("ugetrlimit", 191), ("umask", 60), ("umount2", 52), ("uname", 122), ("unlink", 10),
-    ("unlinkat", 328), ("unshare", 337), ("uselib", 86), ("userfaultfd", 388), ("usr26", 983043), ("usr32", 983044),
+    ("unlinkat", 328), ("unshare", 337), ("uselib", 86), ("userfaultfd", 388), ("usr26", 983_043), ("usr32", 983_044),
     ("ustat", 62), ("utimensat", 348), ("utimensat_time64", 412), ("utimes", 269), ("vfork", 190), ("vhangup", 111),
     ("vmsplice", 343), ("vserver", 313), ("wait4", 114), ("waitid", 280), ("write", 4), ("writev", 146),
 ];

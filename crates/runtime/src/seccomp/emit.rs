@@ -1,204 +1,146 @@
-//! From decisions to instructions.
+//! From the graph to instructions, written from the last to the first: a filter only jumps forward, so what a test leads to is
+//! there when the test is written.
 
 use casemate_kernel::seccomp::Instruction;
 
-use super::profile::{Condition, Decision, Operator, RET_KILL_PROCESS, Table};
-use crate::error::Error;
+use super::graph::{Comparison, Graph, Node, NodeId, Question, Word};
 
 const LOAD: u16 = 0x20;
 const AND: u16 = 0x54;
 const JUMP: u16 = 0x05;
-const JUMP_EQUAL: u16 = 0x15;
-const JUMP_GREATER: u16 = 0x25;
-const JUMP_GREATER_OR_EQUAL: u16 = 0x35;
+const JUMP_IF_EQUAL: u16 = 0x15;
+const JUMP_IF_GREATER: u16 = 0x25;
+const JUMP_IF_GREATER_OR_EQUAL: u16 = 0x35;
+const JUMP_IF_ANY_BIT: u16 = 0x45;
 const RETURN: u16 = 0x06;
 
-const NUMBER: u32 = 0;
-const ARCHITECTURE: u32 = 4;
-const X32_BIT: u32 = 0x4000_0000;
-const AUDIT_X86_64: u32 = 0xC000_003E;
+/// How far a conditional jump is let go; it reaches 255 instructions, and a few may still come in between.
+const REACH: usize = 250;
 
 fn plain(code: u16, operand: u32) -> Instruction {
     Instruction { code, jump_true: 0, jump_false: 0, operand }
 }
 
-fn returning(action: u32) -> Instruction {
-    plain(RETURN, action)
+/// What the accumulator holds: a word, and the bits of it that were left.
+type Accumulator = Option<(Word, u32)>;
+
+/// Where a node is entered, by what still has to be done there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Entry {
+    /// The word is loaded.
+    Load,
+    /// The word is in the accumulator, whole.
+    Mask,
+    /// The accumulator is ready.
+    Ready,
 }
 
-/// A conditional jump that goes on with the next instruction if true, and skips `distance` if not.
-fn unless_skip(code: u16, operand: u32, distance: usize) -> Vec<Instruction> {
-    match u8::try_from(distance) {
-        Ok(jump_false) => vec![Instruction { code, jump_true: 0, jump_false, operand }],
-        // Conditional jumps reach 255 instructions; an unconditional one reaches anywhere.
-        Err(_) => vec![
-            Instruction { code, jump_true: 1, jump_false: 0, operand },
-            plain(JUMP, u32::try_from(distance).unwrap_or(u32::MAX)),
-        ],
+fn entry(question: Question, accumulator: Accumulator) -> Entry {
+    match accumulator {
+        Some((word, mask)) if word == question.word && mask == question.mask => Entry::Ready,
+        Some((word, u32::MAX)) if word == question.word => Entry::Mask,
+        _ => Entry::Load,
     }
 }
 
-/// The whole program: which architecture, then that one's tree; others are killed.
-pub(super) fn program(tables: &[Table]) -> Result<Vec<Instruction>, Error> {
-    let mut program = vec![plain(LOAD, ARCHITECTURE)];
-    for table in tables {
-        let mut body = vec![plain(LOAD, NUMBER)];
-        if table.audit == AUDIT_X86_64 && !table.x32 {
-            body.push(Instruction { code: JUMP_GREATER_OR_EQUAL, jump_true: 0, jump_false: 1, operand: X32_BIT });
-            body.push(returning(RET_KILL_PROCESS));
-        }
-        let ranges = ranges(table);
-        body.extend(tree(&ranges)?);
-        program.extend(unless_skip(JUMP_EQUAL, table.audit, body.len()));
-        program.extend(body);
-    }
-    program.push(returning(RET_KILL_PROCESS));
-    Ok(program)
-}
-
-/// From this number on (until the next range's), this is decided.
-struct Range<'a> {
-    from: u32,
-    decision: std::borrow::Cow<'a, Decision>,
-}
-
-/// Neighbouring numbers with the same decision become one range.
-fn ranges(table: &Table) -> Vec<Range<'_>> {
-    use std::borrow::Cow;
-    let default = Decision { rules: Vec::new(), otherwise: table.default };
-    let mut ranges: Vec<Range<'_>> = Vec::new();
-    let mut push = |from: u32, decision: Cow<'_, Decision>| {
-        if ranges.last().is_none_or(|last| last.decision != decision) {
-            ranges.push(Range { from, decision: Cow::Owned(decision.into_owned()) });
-        }
+/// The program that a graph is.
+pub(super) fn program(graph: &Graph, root: NodeId) -> Vec<Instruction> {
+    let order = graph.bottom_up(root);
+    let mut writer = Writer {
+        reversed: Vec::with_capacity(order.len() * 2),
+        places: vec![[None; 3]; graph.len()],
+        entered: vec![[false; 3]; graph.len()],
     };
-    let mut next = 0_u32;
-    for (&number, decision) in &table.decisions {
-        if number > next {
-            push(next, Cow::Borrowed(&default));
-        }
-        push(number, Cow::Borrowed(decision));
-        next = number.saturating_add(1);
-    }
-    push(next, Cow::Borrowed(&default));
-    ranges
-}
-
-fn tree(ranges: &[Range<'_>]) -> Result<Vec<Instruction>, Error> {
-    match ranges {
-        [] => Ok(vec![returning(RET_KILL_PROCESS)]),
-        [one] => leaf(&one.decision),
-        _ => {
-            let (low, high) = ranges.split_at(ranges.len() / 2);
-            let (low, high) = (tree(low)?, tree(high)?.into_iter());
-            // `ranges.split_at` of two or more leaves the upper half not empty.
-            let pivot = ranges[ranges.len() / 2].from;
-            // Number at or above the pivot: skip the lower half.
-            let mut program = match u8::try_from(low.len()) {
-                Ok(jump_true) => {
-                    vec![Instruction { code: JUMP_GREATER_OR_EQUAL, jump_true, jump_false: 0, operand: pivot }]
-                }
-                Err(_) => vec![
-                    Instruction { code: JUMP_GREATER_OR_EQUAL, jump_true: 0, jump_false: 1, operand: pivot },
-                    plain(JUMP, u32::try_from(low.len()).unwrap_or(u32::MAX)),
-                ],
-            };
-            program.extend(low);
-            program.extend(high);
-            Ok(program)
+    writer.enter(graph, root, None);
+    for id in &order {
+        if let Node::Test { question, holds, fails } = graph.get(*id) {
+            let left = Some((question.word, question.mask));
+            writer.enter(graph, holds, left);
+            writer.enter(graph, fails, left);
         }
     }
-}
-
-fn leaf(decision: &Decision) -> Result<Vec<Instruction>, Error> {
-    let mut program = Vec::new();
-    for (conditions, action) in &decision.rules {
-        program.extend(rule(conditions, *action)?);
+    for id in order {
+        writer.write(graph, id);
     }
-    program.push(returning(decision.otherwise));
-    Ok(program)
-}
-
-/// The place a comparison jumps to.
-#[derive(Clone, Copy, PartialEq)]
-enum Goal {
-    /// The next instruction.
-    Next,
-    /// The end of this condition: it holds.
-    Holds,
-    /// The end of the rule: it does not apply.
-    Fails,
-}
-
-fn rule(conditions: &[Condition], action: u32) -> Result<Vec<Instruction>, Error> {
-    let blocks: Vec<Vec<(u16, u32, Goal, Goal)>> = conditions.iter().map(comparison).collect();
-    let total: usize = blocks.iter().map(Vec::len).sum::<usize>() + 1;
-    let mut program = Vec::with_capacity(total);
-    let mut start = 0;
-    for block in &blocks {
-        for (index, &(code, operand, if_true, if_false)) in block.iter().enumerate() {
-            let here = start + index + 1;
-            let distance = |goal: Goal| {
-                let target = match goal {
-                    Goal::Next => here,
-                    Goal::Holds => start + block.len(),
-                    Goal::Fails => total,
-                };
-                u8::try_from(target - here).map_err(|_| {
-                    Error::field("linux.seccomp.syscalls.args", format!("{} conditions in one rule", conditions.len()))
-                })
-            };
-            program.push(Instruction { code, jump_true: distance(if_true)?, jump_false: distance(if_false)?, operand });
-        }
-        start += block.len();
+    if let Node::Return(_) = graph.get(root) {
+        writer.bring_near(graph, root, Entry::Ready);
     }
-    program.push(returning(action));
-    Ok(program)
+    writer.reversed.reverse();
+    writer.reversed
 }
 
-/// One condition: the upper word is compared, then, where that leaves it open, the lower one.
-fn comparison(condition: &Condition) -> Vec<(u16, u32, Goal, Goal)> {
-    use Goal::{Fails, Holds, Next};
-    let word = |bits: u64| u32::try_from(bits & 0xffff_ffff).unwrap_or(0);
-    let (high, low) = (word(condition.datum >> 32), word(condition.datum));
-    let offset = 16 + 8 * u32::from(condition.index);
-    // seccomp_data is in the byte order of the machine.
-    let (high_at, low_at) = if cfg!(target_endian = "little") { (offset + 4, offset) } else { (offset, offset + 4) };
-    let load = |at: u32| (LOAD, at, Next, Next);
-    match condition.operator {
-        Operator::Equal => {
-            vec![load(high_at), (JUMP_EQUAL, high, Next, Fails), load(low_at), (JUMP_EQUAL, low, Holds, Fails)]
+struct Writer {
+    /// The program, the last instruction first.
+    reversed: Vec<Instruction>,
+    /// The nearest place of each entry of each node, counted from the end.
+    places: Vec<[Option<usize>; 3]>,
+    /// Which entries are used.
+    entered: Vec<[bool; 3]>,
+}
+
+impl Writer {
+    /// Which entry of a node is used by whoever leaves this in the accumulator.
+    fn entry(graph: &Graph, id: NodeId, accumulator: Accumulator) -> Entry {
+        match graph.get(id) {
+            Node::Return(_) => Entry::Ready,
+            Node::Test { question, .. } => entry(question, accumulator),
         }
-        Operator::NotEqual => {
-            vec![load(high_at), (JUMP_EQUAL, high, Next, Holds), load(low_at), (JUMP_EQUAL, low, Fails, Holds)]
+    }
+
+    fn enter(&mut self, graph: &Graph, id: NodeId, accumulator: Accumulator) {
+        self.entered[id.index()][Self::entry(graph, id, accumulator) as usize] = true;
+    }
+
+    fn write(&mut self, graph: &Graph, id: NodeId) {
+        // What is returned is put where it is asked for.
+        let Node::Test { question, holds, fails } = graph.get(id) else { return };
+        let left = Some((question.word, question.mask));
+        let targets = [holds, fails].map(|to| (to, Self::entry(graph, to, left)));
+        // Bringing one near moves the other away, by one instruction.
+        for (to, entry) in targets {
+            self.bring_near(graph, to, entry);
         }
-        Operator::Greater | Operator::GreaterOrEqual => {
-            let last = if condition.operator == Operator::Greater { JUMP_GREATER } else { JUMP_GREATER_OR_EQUAL };
-            vec![
-                load(high_at),
-                (JUMP_GREATER, high, Holds, Next),
-                (JUMP_EQUAL, high, Next, Fails),
-                load(low_at),
-                (last, low, Holds, Fails),
-            ]
+        let [jump_true, jump_false] = targets.map(|(to, entry)| self.distance(to, entry));
+        let code = match question.comparison {
+            Comparison::Equal => JUMP_IF_EQUAL,
+            Comparison::Greater => JUMP_IF_GREATER,
+            Comparison::GreaterOrEqual => JUMP_IF_GREATER_OR_EQUAL,
+            Comparison::AnyBit => JUMP_IF_ANY_BIT,
+        };
+        let near = |distance| u8::try_from(distance).unwrap_or(u8::MAX);
+        let jump =
+            Instruction { code, jump_true: near(jump_true), jump_false: near(jump_false), operand: question.operand };
+        self.put(id, Entry::Ready, jump);
+        let [load, mask, _] = self.entered[id.index()];
+        if question.mask != u32::MAX && (load || mask) {
+            self.put(id, Entry::Mask, plain(AND, question.mask));
         }
-        Operator::Less | Operator::LessOrEqual => {
-            let last = if condition.operator == Operator::Less { JUMP_GREATER_OR_EQUAL } else { JUMP_GREATER };
-            vec![
-                load(high_at),
-                (JUMP_GREATER, high, Fails, Next),
-                (JUMP_EQUAL, high, Next, Holds),
-                load(low_at),
-                (last, low, Fails, Holds),
-            ]
+        if load {
+            self.put(id, Entry::Load, plain(LOAD, question.word.offset()));
         }
-        Operator::Masked(mask) => vec![
-            load(high_at),
-            (AND, word(mask >> 32), Next, Next),
-            (JUMP_EQUAL, high, Next, Fails),
-            load(low_at),
-            (AND, word(mask), Next, Next),
-            (JUMP_EQUAL, low, Holds, Fails),
-        ],
+    }
+
+    fn put(&mut self, id: NodeId, entry: Entry, instruction: Instruction) {
+        self.places[id.index()][entry as usize] = Some(self.reversed.len());
+        self.reversed.push(instruction);
+    }
+
+    /// How many instructions the next one would have to skip. Nodes are written after those they lead to, each with the
+    /// entries that are used.
+    fn distance(&self, id: NodeId, entry: Entry) -> usize {
+        self.places[id.index()][entry as usize].map_or(usize::MAX, |place| self.reversed.len() - place - 1)
+    }
+
+    /// Puts a copy of what is returned, or a jump to it, where a conditional jump reaches it.
+    fn bring_near(&mut self, graph: &Graph, id: NodeId, entry: Entry) {
+        let distance = self.distance(id, entry);
+        if distance <= REACH {
+            return;
+        }
+        let near = match graph.get(id) {
+            Node::Return(action) => plain(RETURN, action),
+            Node::Test { .. } => plain(JUMP, u32::try_from(distance).unwrap_or(u32::MAX)),
+        };
+        self.put(id, entry, near);
     }
 }

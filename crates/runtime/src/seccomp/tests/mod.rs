@@ -1,0 +1,8 @@
+//! What is compiled, run in an interpreter of classic BPF, against what the profile says in so many words.
+
+mod agreement;
+mod calls;
+mod fields;
+mod machine;
+mod profiles;
+mod reference;
