@@ -10,6 +10,7 @@
 //! contradicts itself, and there ours never allows what a rule of the profile denies.
 
 mod default;
+mod errno;
 mod profile;
 mod resolve;
 #[cfg(test)]
@@ -67,6 +68,11 @@ impl Action {
     /// 0 for the strictest, more for what lets more through: the kernel's order.
     pub(crate) const fn leniency(self) -> u8 {
         self as u8
+    }
+
+    /// The number that goes with it, where it has one: the error, or what a tracer is told.
+    pub(crate) fn number(self, errno: Option<u32>) -> Option<u32> {
+        errno.filter(|_| matches!(self, Self::Errno | Self::Trace))
     }
 
     /// Whether the call is made.

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{Action, Arch, Arg, Flag};
+use super::{Action, Arch, Arg, Flag, errno};
 use crate::Capability;
 
 /// The longest profile that is read: Docker's own is 16 KiB.
@@ -19,24 +19,66 @@ const MOST: usize = 20_000;
 /// Unknown keys beside the rules are read over, as Docker does; in a rule they are errors: a misspelt `excludes` must not become a
 /// rule that always holds.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", try_from = "RawProfile")]
 pub struct Profile {
     /// What happens to a call that no rule matches.
     pub default_action: Action,
     /// The error number of a default action of [`Action::Errno`]; `None`: EPERM.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub default_errno_ret: Option<u32>,
     /// The architectures whose calls are filtered rather than fatal. Empty: as `arch_map` says.
-    #[serde(default, skip_serializing_if = "is_empty")]
+    #[serde(skip_serializing_if = "is_empty")]
     pub architectures: Cow<'static, [Arch]>,
     /// For a native architecture, which others are filtered too. Not together with `architectures`.
-    #[serde(default, skip_serializing_if = "is_empty")]
+    #[serde(skip_serializing_if = "is_empty")]
     pub arch_map: Cow<'static, [ArchMap]>,
     /// How the filter is installed.
-    #[serde(default, skip_serializing_if = "is_empty")]
+    #[serde(skip_serializing_if = "is_empty")]
     pub flags: Cow<'static, [Flag]>,
     /// The rules.
     pub syscalls: Cow<'static, [SyscallRule]>,
+}
+
+/// A profile as it is in files: Podman's also have the error's name.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RawProfile {
+    default_action: Action,
+    #[serde(default)]
+    default_errno_ret: Option<u32>,
+    #[serde(default)]
+    default_errno: Option<String>,
+    #[serde(default, deserialize_with = "null_as_empty")]
+    architectures: Vec<Arch>,
+    #[serde(default, deserialize_with = "null_as_empty")]
+    arch_map: Vec<ArchMap>,
+    #[serde(default, deserialize_with = "null_as_empty")]
+    flags: Vec<Flag>,
+    #[serde(deserialize_with = "null_as_empty")]
+    syscalls: Vec<SyscallRule>,
+}
+
+impl TryFrom<RawProfile> for Profile {
+    type Error = String;
+
+    fn try_from(raw: RawProfile) -> Result<Self, String> {
+        Ok(Self {
+            default_action: raw.default_action,
+            default_errno_ret: errno_of(raw.default_errno.as_deref(), raw.default_errno_ret)?,
+            architectures: raw.architectures.into(),
+            arch_map: raw.arch_map.into(),
+            flags: raw.flags.into(),
+            syscalls: raw.syscalls.into(),
+        })
+    }
+}
+
+/// An error by name, which Podman's profiles have beside the number, and which counts there.
+fn errno_of(name: Option<&str>, number: Option<u32>) -> Result<Option<u32>, String> {
+    match name.filter(|name| !name.is_empty()) {
+        None => Ok(number),
+        Some(name) => errno::number(name).map(Some).ok_or_else(|| format!("{name:?} is no error")),
+    }
 }
 
 /// The architectures that a host of `architecture` runs besides.
@@ -52,7 +94,7 @@ pub struct ArchMap {
 
 /// What happens to the calls of some names.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, from = "RawRule")]
+#[serde(rename_all = "camelCase", deny_unknown_fields, try_from = "RawRule")]
 pub struct SyscallRule {
     /// The calls.
     pub names: Cow<'static, [Cow<'static, str>]>,
@@ -83,6 +125,8 @@ struct RawRule {
     action: Action,
     #[serde(default)]
     errno_ret: Option<u32>,
+    #[serde(default)]
+    errno: Option<String>,
     #[serde(default, deserialize_with = "null_as_empty")]
     args: Vec<Arg>,
     #[serde(default, deserialize_with = "null_as_empty")]
@@ -93,20 +137,22 @@ struct RawRule {
     _comment: Option<serde::de::IgnoredAny>,
 }
 
-impl From<RawRule> for SyscallRule {
-    fn from(raw: RawRule) -> Self {
+impl TryFrom<RawRule> for SyscallRule {
+    type Error = String;
+
+    fn try_from(raw: RawRule) -> Result<Self, String> {
         let mut names: Vec<Cow<'static, str>> = raw.names.into_iter().map(Cow::Owned).collect();
         if !raw.name.is_empty() {
             names.push(Cow::Owned(raw.name));
         }
-        Self {
+        Ok(Self {
             names: names.into(),
             action: raw.action,
-            errno_ret: raw.errno_ret,
+            errno_ret: errno_of(raw.errno.as_deref(), raw.errno_ret)?,
             args: raw.args.into(),
             includes: raw.includes,
             excludes: raw.excludes,
-        }
+        })
     }
 }
 

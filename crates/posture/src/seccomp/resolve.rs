@@ -60,7 +60,9 @@ impl Profile {
             if !holds {
                 continue;
             }
-            let one = |args| Rule { names: rule.names.clone(), action: rule.action, errno: rule.errno_ret, args };
+            // What has no error number is not given one: runtimes refuse that, where Docker reads over it.
+            let errno = rule.action.number(rule.errno_ret);
+            let one = |args| Rule { names: rule.names.clone(), action: rule.action, errno, args };
             // Docker's library takes comparisons of the same argument as alternatives, and then all of the rule's.
             if has_duplicate_index(&rule.args) {
                 rules.extend(rule.args.iter().map(|arg| one(Cow::Owned(vec![*arg]))));
@@ -75,7 +77,7 @@ impl Profile {
         }
         Rules {
             default_action: self.default_action,
-            default_errno: self.default_errno_ret,
+            default_errno: self.default_action.number(self.default_errno_ret),
             architectures: self.architectures_on(arch),
             flags: self.flags.to_vec(),
             rules,

@@ -443,3 +443,20 @@ fn misspelt_names_are_told() {
     );
     assert_eq!(profile.unwrap().unknown_names(), Vec::<&str>::new());
 }
+
+#[test]
+fn podmans_profiles_name_their_errors() {
+    let rules = custom(
+        r#"{"defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": 38, "defaultErrno": "ENOSYS", "syscalls": [
+            {"names": ["mount"], "action": "SCMP_ACT_ERRNO", "errnoRet": 1, "errno": "EPERM"},
+            {"names": ["socket"], "action": "SCMP_ACT_ERRNO", "errno": "EINVAL"},
+            {"names": ["read"], "action": "SCMP_ACT_ALLOW", "errnoRet": 1}]}"#,
+    );
+    assert_eq!(errno(&rules, "mount", &[]), Some(EPERM));
+    assert_eq!(errno(&rules, "socket", &[]), Some(22));
+    assert_eq!(errno(&rules, "bpf", &[]), Some(ENOSYS));
+    // A number where there is none to give is read over, as Docker does.
+    assert!(rules.rules.iter().all(|rule| rule.action == Action::Errno || rule.errno.is_none()));
+    let misspelt = r#"{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["read"], "action": "SCMP_ACT_ERRNO", "errno": "EPREM"}]}"#;
+    assert!(Profile::parse(misspelt).unwrap_err().to_string().contains("EPREM"));
+}
