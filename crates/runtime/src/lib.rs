@@ -26,7 +26,7 @@ mod sources;
 mod spawn;
 mod stdio;
 
-pub use cgroup::{CgroupRecord, ContainerGroup};
+pub use cgroup::{CgroupRecord, ContainerGroup, read_update};
 pub use create::{BoxError, CreateRequest, Created, RootFs, create};
 pub use error::{Error, Kind};
 pub use exec::{ExecRequest, exec};

@@ -4,9 +4,10 @@ use std::fmt::Write as _;
 use std::os::fd::BorrowedFd;
 
 use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 
 use super::bpf;
-use crate::error::{Call, Result};
+use crate::error::{Call, Error, Result};
 
 /// What may be done with a device: bits as in `BPF_DEVCG_ACC_*`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,8 +91,48 @@ impl DeviceRule {
     }
 }
 
+impl DeviceRule {
+    /// Whether some access to some device is in both rules.
+    fn overlaps(&self, other: &Self) -> bool {
+        let numbers = |a: Option<u32>, b: Option<u32>| a.is_none() || b.is_none() || a == b;
+        self.kind == other.kind
+            && numbers(self.major, other.major)
+            && numbers(self.minor, other.minor)
+            && self.access.0 & other.access.0 != 0
+    }
+
+    fn is_on_same_devices(&self, other: &Self) -> bool {
+        (self.kind, self.major, self.minor) == (other.kind, other.major, other.minor)
+    }
+}
+
+/// Refuses rules that version 1 takes and does not follow.
+///
+/// A version 1 group allows, or denies, everything with exceptions, and takes an exception back only when it is on just the
+/// same devices (`dev_exception_rm` in the kernel): what is denied of a range that was allowed stays allowed.
+fn require_followed(rules: &[DeviceRule]) -> Result<()> {
+    let mut exceptions: Vec<&DeviceRule> = Vec::new();
+    let mut default_allow = true;
+    for rule in rules {
+        if rule.kind == DeviceKind::All {
+            default_allow = rule.allow;
+            exceptions.clear();
+        } else if rule.allow != default_allow {
+            exceptions.push(rule);
+        } else if let Some(kept) =
+            exceptions.iter().find(|exception| exception.overlaps(rule) && !exception.is_on_same_devices(rule))
+        {
+            let call =
+                format!("device rule {:?} against {:?}: version 1 can't split a range", rule.text(), kept.text());
+            return Err(Error::new(call, Errno::INVAL));
+        }
+    }
+    Ok(())
+}
+
 /// Writes the rules to a version 1 group, in order.
 pub(super) fn write_rules(directory: BorrowedFd<'_>, rules: &[DeviceRule]) -> Result<()> {
+    require_followed(rules)?;
     let open = |name: &str| {
         rustix::fs::openat(directory, name, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())
             .call(|| format!("openat(cgroup, {name:?})"))
@@ -127,5 +168,23 @@ mod tests {
         assert_eq!(DeviceRule { kind: DeviceKind::All, ..rule }.text(), "a");
         assert_eq!(Access::parse("rx"), None);
         assert_eq!(Access::parse(""), None);
+    }
+
+    #[test]
+    fn what_version_1_would_not_follow_is_refused() {
+        let rule = |allow, major, minor, access| DeviceRule {
+            allow,
+            kind: DeviceKind::Character,
+            major,
+            minor,
+            access: Access::parse(access).unwrap(),
+        };
+        let all = |allow| DeviceRule { allow, kind: DeviceKind::All, major: None, minor: None, access: Access::ALL };
+        let range = rule(true, Some(1), None, "rw");
+        assert!(require_followed(&[all(false), range, rule(false, Some(1), Some(3), "w")]).is_err());
+        assert!(require_followed(&[all(false), range, rule(false, Some(1), Some(3), "m")]).is_ok());
+        assert!(require_followed(&[all(false), range, rule(false, Some(1), None, "w")]).is_ok());
+        assert!(require_followed(&[all(true), range, rule(false, Some(1), Some(3), "w")]).is_ok());
+        assert!(require_followed(&[all(false), range, all(false), rule(false, Some(1), Some(3), "w")]).is_ok());
     }
 }

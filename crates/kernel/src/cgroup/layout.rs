@@ -4,10 +4,10 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
-use rustix::io::Errno;
 
-use super::{exists, read_file, write_file};
-use crate::error::{Call, Error, Result};
+use super::subtree::is_occupied;
+use super::{exists, read_file};
+use crate::error::{Call, Result};
 
 const ROOT: &str = "/sys/fs/cgroup";
 /// Where version 2 is mounted beside version 1.
@@ -275,73 +275,11 @@ fn magic(fd: &OwnedFd) -> Result<i64> {
     rustix::fs::fstatfs(fd).call(|| format!("fstatfs([{}])", fd.as_raw_fd())).map(|stat| stat.f_type)
 }
 
-fn names(list: &str, name: &str) -> bool {
+pub(super) fn names(list: &str, name: &str) -> bool {
     list.split_ascii_whitespace().any(|known| known == name)
 }
 
-/// Whether a version 2 group has processes of its own and so can't hand controllers down (`cgroup-v2.rst`, "No Internal
-/// Process Constraint"). What looks like the root inside a container is such a group; the true root is exempt.
-fn is_occupied(group: BorrowedFd<'_>) -> bool {
-    exists(group, "cgroup.type") && read_file(group, "cgroup.procs").is_ok_and(|processes| !processes.is_empty())
-}
-
-/// Lets the groups along a path of the version 2 hierarchy hand the wanted controllers down, where they don't yet.
-pub(super) fn enable_controllers(
-    mount: &OwnedFd,
-    path: &str,
-    wanted: &[Controller],
-    directory: &OwnedFd,
-) -> Result<()> {
-    let have = read_file(directory.as_fd(), "cgroup.controllers")?;
-    let missing: Vec<&str> =
-        wanted.iter().filter_map(|controller| controller.unified_name()).filter(|name| !names(&have, name)).collect();
-    if missing.is_empty() {
-        return Ok(());
-    }
-    let ends = std::iter::once(0).chain(path.match_indices('/').map(|(index, _)| index));
-    for end in ends {
-        let parent = if end == 0 { "." } else { &path[..end] };
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let parent_fd =
-            rustix::fs::openat(mount, parent, flags, Mode::empty()).call(|| format!("openat(cgroup, {parent:?})"))?;
-        let available = read_file(parent_fd.as_fd(), "cgroup.controllers")?;
-        if is_occupied(parent_fd.as_fd()) {
-            // The host's arrangement, not ours to change. Some controllers could be handed down all the same, but that
-            // makes the groups below invalid for processes. What is missing is seen by whoever sets a limit.
-            return Ok(());
-        }
-        for name in missing.iter().filter(|name| names(&available, name)) {
-            match write_file(parent_fd.as_fd(), "cgroup.subtree_control", &format!("+{name}")) {
-                // A process came meanwhile, or the controller is in use on version 1.
-                Err(error) if matches!(error.errno(), Errno::BUSY | Errno::NOENT | Errno::OPNOTSUPP) => {}
-                other => other?,
-            }
-        }
-    }
-    Ok(())
-}
-
-/// A version 1 cpuset starts empty and takes no process until it has processors and memory nodes: each level along the
-/// path gets its parent's where it has none.
-pub(super) fn inherit_cpuset(mount: &OwnedFd, path: &str) -> Result<()> {
-    let ends: Vec<usize> = path.match_indices('/').map(|(index, _)| index).chain(std::iter::once(path.len())).collect();
-    let open = |at: &str| {
-        rustix::fs::openat(mount, at, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-            .call(|| format!("openat(cgroup, {at:?})"))
-    };
-    let mut parent = open(".")?;
-    for end in ends {
-        let child = open(&path[..end])?;
-        for file in ["cpuset.cpus", "cpuset.mems"] {
-            if read_file(child.as_fd(), file)?.trim().is_empty() {
-                let value = read_file(parent.as_fd(), file)?;
-                if value.trim().is_empty() {
-                    return Err(Error::new(format!("read(cgroup file {file:?}): the parent's is empty"), Errno::NOSPC));
-                }
-                write_file(child.as_fd(), file, value.trim())?;
-            }
-        }
-        parent = child;
-    }
-    Ok(())
+/// Whether a file of a group lists a name.
+pub(super) fn lists(mount: &OwnedFd, file: &str, name: &str) -> bool {
+    read_file(mount.as_fd(), file).is_ok_and(|text| names(&text, name))
 }

@@ -8,6 +8,7 @@ mod layout;
 mod limits;
 mod processes;
 mod site;
+mod subtree;
 mod usage;
 mod walk;
 
@@ -21,7 +22,10 @@ use rustix::io::Errno;
 
 pub use device::{Access, DeviceKind, DeviceRule};
 pub use layout::{Controller, Layout, Version};
-pub use limits::{Limits, Throttle, ThrottleKind};
+pub use limits::{
+    DeviceWeight, HugepageLimit, InterfacePriority, LimitError, Limits, RdmaLimit, Throttle, ThrottleKind, io_weight,
+    weight_of_shares,
+};
 pub use site::Site;
 pub use usage::OomKills;
 

@@ -5,7 +5,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
-use super::layout::{self, Hierarchy};
+use super::layout::Hierarchy;
+use super::subtree::{self, Offer};
 use super::{Cgroup, Controller, Layout, Member, Version, checked_path, processes};
 use crate::error::{Call, Error, Result};
 
@@ -15,7 +16,7 @@ pub struct Site {
     version: Version,
     /// The path beneath each hierarchy's mount point, without a leading slash.
     path: String,
-    hierarchies: Vec<Hierarchy>,
+    hierarchies: Vec<(Hierarchy, Option<Offer>)>,
 }
 
 impl Site {
@@ -25,8 +26,46 @@ impl Site {
     /// # Errors
     /// `EINVAL` for a path that is not one of plain names.
     pub fn new(layout: &Layout, path: &str, controllers: &[Controller]) -> Result<Self> {
+        Self::look(layout, path, controllers, false)
+    }
+
+    /// As [`Site::new`], for a group in all hierarchies and with all controllers that the host has.
+    pub fn with_everything(layout: &Layout, path: &str) -> Result<Self> {
+        Self::look(layout, path, &Controller::ALL, true)
+    }
+
+    fn look(layout: &Layout, path: &str, controllers: &[Controller], every: bool) -> Result<Self> {
         let path = checked_path(path)?.to_owned();
-        Ok(Self { version: layout.version(), path, hierarchies: layout.hierarchies(controllers)? })
+        let mut hierarchies = Vec::new();
+        for mut hierarchy in layout.hierarchies(controllers)? {
+            let mut offer = None;
+            if hierarchy.unified {
+                let found = Offer::look(&hierarchy.mount, &path, &hierarchy.controllers, every)?;
+                hierarchy.controllers.retain(|controller| found.has(*controller));
+                offer = Some(found);
+            }
+            hierarchies.push((hierarchy, offer));
+        }
+        Ok(Self { version: layout.version(), path, hierarchies })
+    }
+
+    /// Whether the group will have a controller on version 2; `None` when it will not have it.
+    pub(super) fn is_unified(&self, controller: Controller) -> Option<bool> {
+        self.hierarchy(controller).map(|hierarchy| hierarchy.unified)
+    }
+
+    /// Whether the group is known not to have a file of a controller: the group above has the controller and lacks it.
+    pub(super) fn lacks_file(&self, controller: Controller, file: &str) -> bool {
+        self.hierarchy(controller).is_none_or(|hierarchy| {
+            subtree::parent_lacks(&hierarchy.mount, &self.path, hierarchy.unified, controller, file)
+        })
+    }
+
+    fn hierarchy(&self, controller: Controller) -> Option<&Hierarchy> {
+        self.hierarchies
+            .iter()
+            .map(|(hierarchy, _)| hierarchy)
+            .find(|hierarchy| hierarchy.controllers.contains(&controller))
     }
 
     /// Makes the group, and what is missing of its parents. A group that exists is used when it has no processes.
@@ -35,8 +74,8 @@ impl Site {
     /// `EBUSY` when the group exists and has processes or is frozen. Nothing that was made is left then.
     pub fn create(self) -> Result<Cgroup> {
         let mut cgroup = Cgroup { version: self.version, path: self.path, members: Vec::new() };
-        for hierarchy in self.hierarchies {
-            if let Err(error) = add_member(&mut cgroup, hierarchy) {
+        for (hierarchy, offer) in self.hierarchies {
+            if let Err(error) = add_member(&mut cgroup, hierarchy, offer.as_ref()) {
                 // The first error is the one to tell.
                 let _ = cgroup.remove_made();
                 return Err(error);
@@ -50,20 +89,18 @@ impl Site {
 }
 
 /// Makes the group's directory in a hierarchy, ready for limits and processes.
-fn add_member(cgroup: &mut Cgroup, hierarchy: Hierarchy) -> Result<()> {
+fn add_member(cgroup: &mut Cgroup, hierarchy: Hierarchy, offer: Option<&Offer>) -> Result<()> {
     let Hierarchy { mount, unified, controllers } = hierarchy;
     let (directory, made) = make_directory(&mount, &cgroup.path)?;
     let cpuset = controllers.contains(&Controller::Cpuset);
     cgroup.members.push(Member { controllers, unified, made, mount, directory });
-    let Some(Member { controllers, mount, directory, .. }) = cgroup.members.last() else {
+    let Some(Member { mount, directory, .. }) = cgroup.members.last() else {
         return Ok(());
     };
-    if unified {
-        layout::enable_controllers(mount, &cgroup.path, controllers, directory)
-    } else if cpuset {
-        layout::inherit_cpuset(mount, &cgroup.path)
-    } else {
-        Ok(())
+    match offer {
+        Some(offer) => offer.hand_down(mount, &cgroup.path, directory.as_fd()),
+        None if cpuset => subtree::inherit_cpuset(mount, &cgroup.path),
+        None => Ok(()),
     }
 }
 

@@ -20,6 +20,7 @@ pub(crate) use devices::DevicePlan;
 pub(crate) use mount::{MountIdmap, MountKind, MountPlan};
 pub(crate) use namespaces::namespaces;
 pub(crate) use process::ProcessPlan;
+pub(crate) use resources::resource_limits;
 
 use self::devices::devices;
 use self::namespaces::id_maps;

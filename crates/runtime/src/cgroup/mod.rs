@@ -1,15 +1,19 @@
 //! The container's control group: made with its limits, entered, shown inside, and found again by later commands.
 
+mod update;
+
 use std::ops::Deref;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use casemate_kernel::cgroup::{self, Cgroup, Controller, Layout, Site, Version};
+use casemate_kernel::cgroup::{self, Cgroup, Controller, Layout, LimitError, Site, Version};
 use casemate_kernel::mount;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Step};
 use crate::plan::{MountKind, Plan};
+
+pub use update::read_update;
 
 /// Where groups are made whose path the specification leaves open.
 const DEFAULT_PARENT: &str = "/casemate";
@@ -95,8 +99,13 @@ impl PreparedGroup {
     /// set later and every process is found in each; otherwise it is in those that are needed.
     pub(crate) fn new(plan: &Plan, every: bool) -> Result<Self, Error> {
         let layout = Layout::detect().step("find the host's control groups")?;
-        let wanted = if every { Controller::ALL.to_vec() } else { controllers(plan) };
-        let site = Site::new(&layout, &plan.cgroup, &wanted).step("linux.cgroupsPath")?;
+        let site = if every {
+            Site::with_everything(&layout, &plan.cgroup)
+        } else {
+            Site::new(&layout, &plan.cgroup, &controllers(plan))
+        };
+        let site = site.step("linux.cgroupsPath")?;
+        site.check(&plan.limits).map_err(|error| refused(&error))?;
         Ok(Self { version: layout.version(), site: Some(site) })
     }
 
@@ -114,14 +123,29 @@ impl PreparedGroup {
     fn make(&mut self, plan: &Plan) -> Result<ContainerGroup, Error> {
         let site = self.site.take().ok_or_else(|| Error::step("linux.cgroupsPath", "the group is made already"))?;
         let cgroup = site.create().step("linux.cgroupsPath")?;
-        match cgroup.apply(&plan.limits).step("linux.resources") {
-            Ok(()) => Ok(ContainerGroup { cgroup }),
-            Err(error) => {
+        match cgroup.apply(&plan.limits) {
+            Err(error) if !is_about_devices_of_the_unprivileged(&error) => {
                 let _ = cgroup.remove();
-                Err(error)
+                Err(refused(&error))
             }
+            _ => Ok(ContainerGroup { cgroup }),
         }
     }
+}
+
+fn refused(error: &LimitError) -> Error {
+    Error::field(&format!("linux.resources.{}", error.field()), error.error())
+}
+
+/// Rules on devices are set last, and only the host's root may: without its rights, none are needed either, because a
+/// user namespace opens no device that its owner could not.
+fn is_about_devices_of_the_unprivileged(error: &LimitError) -> bool {
+    let unprivileged = || {
+        let maps = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+        !rustix::process::geteuid().is_root()
+            || maps.split_ascii_whitespace().collect::<Vec<_>>() != ["0", "0", "4294967295"]
+    };
+    error.field() == "devices" && error.error().kind() == std::io::ErrorKind::PermissionDenied && unprivileged()
 }
 
 /// The controllers a container always gets, for limits, for being stopped and for being counted, and those it asks for.
@@ -134,12 +158,10 @@ pub(crate) fn controllers(plan: &Plan) -> Vec<Controller> {
         Controller::Devices,
         Controller::Freezer,
     ];
-    let limits = &plan.limits;
-    if limits.cpuset_cpus.is_some() || limits.cpuset_mems.is_some() {
-        list.push(Controller::Cpuset);
-    }
-    if limits.blkio_weight.is_some() || !limits.throttle.is_empty() {
-        list.push(Controller::Blkio);
+    for controller in plan.limits.controllers() {
+        if !list.contains(&controller) {
+            list.push(controller);
+        }
     }
     list
 }
