@@ -45,6 +45,19 @@ fn number(text: &str) -> Option<usize> {
     digits.then(|| text.parse().ok()).flatten().filter(|number| *number < MOST)
 }
 
+impl fmt::LowerHex for Mask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("0x")?;
+        match self.words().split_last() {
+            None => f.write_str("0"),
+            Some((highest, lower)) => {
+                write!(f, "{highest:x}")?;
+                lower.iter().rev().try_for_each(|word| write!(f, "{word:016x}"))
+            }
+        }
+    }
+}
+
 impl fmt::Debug for Mask {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set()
@@ -86,6 +99,8 @@ mod tests {
         assert_eq!(Mask::from_list("0-3,7").unwrap().words(), [0x8f]);
         assert_eq!(Mask::from_list("64").unwrap().words(), [0, 1]);
         assert_eq!(format!("{:?}", Mask::from_list("1,65-66").unwrap()), "{1, 65, 66}");
+        assert_eq!(format!("{:x}", Mask::from_list("0-1").unwrap()), "0x3");
+        assert_eq!(format!("{:x}", Mask::from_list("1,65-66").unwrap()), "0x60000000000000002");
         for wrong in ["", "a", "1-", "-1", "3-1", "1,,2", "8192", "0-99999999999", " 1", "+1", "18446744073709551616"] {
             assert!(Mask::from_list(wrong).is_none(), "{wrong:?}");
         }

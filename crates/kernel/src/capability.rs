@@ -45,6 +45,16 @@ pub fn count() -> u8 {
     (0..64).find(|&number| prctl(PR_CAPBSET_READ, number, 0).is_err()).map_or(64, |n| u8::try_from(n).unwrap_or(64))
 }
 
+/// Whether a capability is in the caller's bounding set; `None` for a number that the running kernel does not know.
+pub fn in_bounding_set(number: u8) -> Option<bool> {
+    // SAFETY: PR_CAPBSET_READ takes integers only.
+    match unsafe { libc::prctl(PR_CAPBSET_READ, libc::c_ulong::from(number), 0_u64, 0_u64, 0_u64) } {
+        0 => Some(false),
+        1.. => Some(true),
+        _ => None,
+    }
+}
+
 /// Takes every capability that is not in `keep` out of the bounding set, for good. Needs `CAP_SETPCAP`.
 pub fn limit_bounding(keep: u64) -> Result<()> {
     for number in 0..64_u64 {
@@ -70,6 +80,21 @@ pub fn keep_over_id_change(keep: bool) -> Result<()> {
 
 /// Sets effective, permitted, inheritable and ambient. The bounding set is left to [`limit_bounding`].
 pub fn set(sets: &Sets) -> Result<()> {
+    set_without_ambient(sets)?;
+    let ambient = |command, number| {
+        prctl(PR_CAP_AMBIENT, command, number)
+            .map_err(|errno| Error::new(format!("prctl(PR_CAP_AMBIENT, {command}, {number})"), errno))
+    };
+    ambient(PR_CAP_AMBIENT_CLEAR_ALL, 0)?;
+    for number in (0..64).filter(|number| sets.ambient & (1 << number) != 0) {
+        ambient(PR_CAP_AMBIENT_RAISE, number)?;
+    }
+    Ok(())
+}
+
+/// Sets effective, permitted and inheritable. The kernel takes out of the ambient set what is in only one of the two
+/// latter.
+pub fn set_without_ambient(sets: &Sets) -> Result<()> {
     let header = Header { version: VERSION_3, pid: 0 };
     let half = |bits: u64, high: bool| -> u32 {
         u32::try_from(if high { bits >> 32 } else { bits & 0xffff_ffff }).unwrap_or(0)
@@ -83,26 +108,31 @@ pub fn set(sets: &Sets) -> Result<()> {
     if unsafe { libc::syscall(libc::SYS_capset, &raw const header, data.as_ptr()) } < 0 {
         return Err(Error::new(format!("capset({sets:x?})"), last_errno()));
     }
-    let ambient = |command, number| {
-        prctl(PR_CAP_AMBIENT, command, number)
-            .map_err(|errno| Error::new(format!("prctl(PR_CAP_AMBIENT, {command}, {number})"), errno))
-    };
-    ambient(PR_CAP_AMBIENT_CLEAR_ALL, 0)?;
-    for number in (0..64).filter(|number| sets.ambient & (1 << number) != 0) {
-        ambient(PR_CAP_AMBIENT_RAISE, number)?;
-    }
     Ok(())
 }
 
 /// The effective set of the calling thread.
 pub fn effective() -> Result<u64> {
+    get().map(|data| join(data.map(|half| half.effective)))
+}
+
+/// The permitted set of the calling thread.
+pub fn permitted() -> Result<u64> {
+    get().map(|data| join(data.map(|half| half.permitted)))
+}
+
+fn join(halves: [u32; 2]) -> u64 {
+    u64::from(halves[0]) | u64::from(halves[1]) << 32
+}
+
+fn get() -> Result<[Data; 2]> {
     let header = Header { version: VERSION_3, pid: 0 };
     let mut data = [Data::default(); 2];
     // SAFETY: as for set; the two words are locals that the call fills.
     if unsafe { libc::syscall(libc::SYS_capget, &raw const header, data.as_mut_ptr()) } < 0 {
         return Err(Error::new("capget()", last_errno()));
     }
-    Ok(u64::from(data[0].effective) | u64::from(data[1].effective) << 32)
+    Ok(data)
 }
 
 fn prctl(option: libc::c_int, a: libc::c_ulong, b: libc::c_ulong) -> std::result::Result<(), rustix::io::Errno> {
@@ -120,9 +150,17 @@ mod tests {
     }
 
     #[test]
-    fn the_effective_set_is_what_proc_says() {
+    fn the_sets_are_what_proc_says() {
         let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
-        let line = status.lines().find_map(|l| l.strip_prefix("CapEff:\t")).unwrap();
-        assert_eq!(effective().unwrap(), u64::from_str_radix(line, 16).unwrap());
+        let line = |name: &str| {
+            let hexadecimal = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+            u64::from_str_radix(hexadecimal.trim(), 16).unwrap()
+        };
+        assert_eq!(effective().unwrap(), line("CapEff:"));
+        assert_eq!(permitted().unwrap(), line("CapPrm:"));
+        for number in 0..count() {
+            assert_eq!(in_bounding_set(number), Some(line("CapBnd:") >> number & 1 == 1), "{number}");
+        }
+        assert_eq!(in_bounding_set(63), None);
     }
 }

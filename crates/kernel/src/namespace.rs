@@ -280,23 +280,28 @@ pub struct TimeOffset {
     pub nanoseconds: u32,
 }
 
+/// Opens the file through which [`set_time_offsets`] sets the clocks of this process's children.
+///
+/// It belongs to the process that opens it and is of use also after it has entered other namespaces, with the rights it had
+/// before (`file_ns_capable` of the kernel).
+pub fn open_time_offsets() -> Result<File> {
+    let path = "/proc/self/timens_offsets";
+    File::options().write(true).open(path).call(|| format!("open({path:?})"))
+}
+
 /// Sets the clocks of the time namespace that the caller's children will be made in, before the first is.
 ///
 /// # Errors
 /// `EACCES` once a process is in it; `ERANGE` when a clock would be below zero or beyond 146 years; `EPERM` without
 /// `CAP_SYS_TIME` in the user namespace that owns it.
-pub fn set_time_offsets(offsets: &[TimeOffset]) -> Result<()> {
+pub fn set_time_offsets(file: &mut File, offsets: &[TimeOffset]) -> Result<()> {
     let text: String = offsets.iter().fold(String::new(), |mut text, offset| {
         use std::fmt::Write as _;
         // Writing to a String cannot fail.
         let _ = writeln!(text, "{} {} {}", offset.clock, offset.seconds, offset.nanoseconds);
         text
     });
-    File::options()
-        .write(true)
-        .open("/proc/self/timens_offsets")
-        .and_then(|mut file| file.write_all(text.as_bytes()))
-        .call(|| format!("write(\"/proc/self/timens_offsets\", {text:?})"))
+    file.write_all(text.as_bytes()).call(|| format!("write(\"/proc/self/timens_offsets\", {text:?})"))
 }
 
 /// Sets the host name of the caller's UTS namespace (at most 64 bytes).

@@ -31,7 +31,6 @@ pub(crate) struct Globals {
     pub(crate) root: PathBuf,
     pub(crate) systemd: bool,
     pub(crate) hardened: bool,
-    pub(crate) debug: bool,
     pub(crate) log: log::Target,
     pub(crate) version: bool,
     pub(crate) help: bool,
@@ -61,7 +60,6 @@ impl Globals {
             root: state_root(parsed.path("root"))?,
             systemd,
             hardened: parsed.is_set("hardened"),
-            debug,
             log: log::Target { file: parsed.path("log"), format, debug },
             version: parsed.is_set("version"),
             help: parsed.is_set("help"),
@@ -70,7 +68,8 @@ impl Globals {
 
     /// The runtime that they describe.
     pub(crate) fn runtime(&self) -> Runtime {
-        Runtime { systemd: self.systemd, hardened: self.hardened, warn: log::warn, ..Runtime::new(&self.root) }
+        Runtime { systemd: self.systemd, hardened: self.hardened, warn: log::warn,
+            debug: log::debug, ..Runtime::new(&self.root) }
     }
 }
 

@@ -4,9 +4,9 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::{Process, Spec};
-use serde::de::DeserializeOwned;
 
 use crate::error::{Error, Step};
+use crate::plan::document;
 
 /// The most that is read of a `config.json` or a process file, in bytes.
 pub const LARGEST_CONFIG: u64 = 16 << 20;
@@ -20,6 +20,8 @@ pub struct Bundle {
     pub spec: Spec,
     /// The bytes it was read from: what a container was made from, whatever happens to the file afterwards.
     pub config: Vec<u8>,
+    /// What was passed over in it.
+    pub warnings: Vec<String>,
 }
 
 impl Bundle {
@@ -36,8 +38,8 @@ impl Bundle {
             }
             _ => Error::field("bundle", format!("{file:?}: {error}")),
         })?;
-        let spec = parse(&config)?;
-        Ok(Self { path, spec, config })
+        let (spec, warnings) = document::spec(&config)?;
+        Ok(Self { path, spec, config, warnings })
     }
 
     /// The root file system's path: `root.path`, in the bundle unless absolute.
@@ -50,37 +52,23 @@ impl Bundle {
     }
 }
 
-/// Reads a specification.
+/// Reads a specification that was read before: what is passed over in it has been said.
 ///
 /// # Errors
 /// [`Kind::Invalid`](crate::Kind::Invalid), naming the field.
-pub fn parse(config: &[u8]) -> Result<Spec, Error> {
-    parse_named("config.json", config)
+pub(crate) fn parse(config: &[u8]) -> Result<Spec, Error> {
+    document::spec(config).map(|(spec, _)| spec)
 }
 
-/// Reads a process, as `exec --process` is given one.
+/// Reads a process, as `exec --process` is given one. `warn` is told what is passed over.
 ///
 /// # Errors
-/// As [`parse`].
-pub fn load_process(path: &Path, _warn: &mut dyn FnMut(&str)) -> Result<Process, Error> {
+/// [`Kind::Invalid`](crate::Kind::Invalid), naming the field.
+pub fn load_process(path: &Path, warn: &mut dyn FnMut(&str)) -> Result<Process, Error> {
     let text = read_bounded(path).map_err(|error| Error::field("process", format!("{path:?}: {error}")))?;
-    parse_named("process", &text)
-}
-
-/// The field is looked for only when something is wrong: that costs another reading.
-pub(crate) fn parse_named<T: DeserializeOwned>(what: &str, text: &[u8]) -> Result<T, Error> {
-    match serde_json::from_slice(text) {
-        Ok(value) => Ok(value),
-        Err(plain) => {
-            let mut reader = serde_json::Deserializer::from_slice(text);
-            Err(match serde_path_to_error::deserialize::<_, T>(&mut reader) {
-                Err(error) if error.path().iter().next().is_some() => {
-                    Error::field(&error.path().to_string(), error.into_inner())
-                }
-                _ => Error::field(what, plain),
-            })
-        }
-    }
+    let (process, warnings) = document::process(&text)?;
+    warnings.iter().for_each(|warning| warn(warning));
+    Ok(process)
 }
 
 fn read_bounded(path: &Path) -> std::io::Result<Vec<u8>> {

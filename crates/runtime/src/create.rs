@@ -17,6 +17,7 @@ use crate::plan::Plan;
 use crate::sources::{Tree, idmap_trees, open_binds, open_devices};
 use crate::spawn::{Spawned, spawn};
 use crate::stdio::Stdio;
+use crate::{identity, idmaps, namespaces, netdevices};
 
 /// Any error, of whoever made the root file system.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -120,6 +121,8 @@ pub(crate) struct Attendance<'a> {
     pub(crate) made: &'a mut dyn FnMut(u32) -> Result<(), Error>,
     /// Called when hooks are due: runs those of the runtime's side and returns the state for the others.
     pub(crate) hooks: &'a mut dyn FnMut(u32) -> Result<OwnedFd, Error>,
+    /// What is done with the listening end of a filter that asks somebody.
+    pub(crate) listener: &'a mut dyn FnMut(u32, OwnedFd) -> Result<(), Error>,
 }
 
 /// Makes a container: namespaces, control group, mounts, and a process in it that waits to be started.
@@ -130,26 +133,33 @@ pub(crate) struct Attendance<'a> {
 /// [`Kind::Invalid`](crate::Kind::Invalid), naming the field, before anything was made; else the step that failed.
 pub fn create(request: CreateRequest<'_>) -> Result<Created, Error> {
     let plan = Plan::new(request.id, request.spec)?;
+    let joined = match request.spec.linux() {
+        Some(linux) => namespaces::open_joined(linux)?,
+        None => Vec::new(),
+    };
     let attendance = Attendance {
         lifetime: Lifetime::default(),
         made: &mut |_| Ok(()),
         hooks: &mut |_| Err(Error::step("hooks", "nobody is there to run them")),
+        listener: &mut |_, _| Err(Error::step("linux.seccomp", "nobody is there to hand a listener to")),
     };
-    create_attended(&plan, request.root, request.stdio, attendance)
+    create_attended(&plan, &joined, request.root, request.stdio, attendance)
 }
 
 pub(crate) fn create_attended(
     plan: &Plan,
+    joined: &[(Namespaces, OwnedFd)],
     root: Box<RootFs<'_>>,
     stdio: Stdio,
     attendance: Attendance<'_>,
 ) -> Result<Created, Error> {
-    let Attendance { lifetime, made, hooks } = attendance;
+    let Attendance { lifetime, made, hooks, listener } = attendance;
+    let callbacks = Callbacks { hooks, listener };
     let mut group = PreparedGroup::new(plan, lifetime.barrier.is_some())?;
     let (socket, theirs) = socket::pair().step("connect to the new process")?;
     let setup = Setup { trees: open_binds(plan)?, devices: open_devices(plan)?, stdio, socket: theirs, lifetime };
     let early = group.early(plan)?;
-    let Spawned { child, socket, trees } = match spawn(plan, early.as_deref(), setup, socket) {
+    let Spawned { child, socket, trees } = match spawn(plan, joined, early.as_deref(), setup, socket) {
         Ok(spawned) => spawned,
         Err(error) => {
             early.as_deref().map(Cgroup::remove);
@@ -159,7 +169,7 @@ pub(crate) fn create_attended(
     let recorded = made(child.pid);
     let group = early.map_or_else(|| group.late(plan), Ok);
     let console = match (&recorded, &group) {
-        (Ok(()), Ok(cgroup)) => finish(plan, &child, cgroup, &socket, &trees, root, hooks),
+        (Ok(()), Ok(cgroup)) => finish(plan, &child, cgroup, &socket, &trees, root, callbacks),
         _ => Ok(None),
     };
     match (recorded, group, console) {
@@ -178,6 +188,12 @@ pub(crate) fn create_attended(
     }
 }
 
+/// Whom the new process's messages are for.
+struct Callbacks<'a> {
+    hooks: &'a mut dyn FnMut(u32) -> Result<OwnedFd, Error>,
+    listener: &'a mut dyn FnMut(u32, OwnedFd) -> Result<(), Error>,
+}
+
 fn finish(
     plan: &Plan,
     child: &Child,
@@ -185,15 +201,12 @@ fn finish(
     socket: &OwnedFd,
     trees: &[Tree],
     root: Box<RootFs<'_>>,
-    hooks: &mut dyn FnMut(u32) -> Result<OwnedFd, Error>,
+    callbacks: Callbacks<'_>,
 ) -> Result<Option<OwnedFd>, Error> {
-    if plan.new.contains(Namespaces::USER) {
-        namespace::write_id_maps(child.pid, &plan.uids, &plan.gids).step("linux.uidMappings, linux.gidMappings")?;
-    }
-    if let Some(score) = plan.process.oom_score_adj {
-        let file = format!("/proc/{}/oom_score_adj", child.pid);
-        std::fs::write(&file, score.to_string()).step("process.oomScoreAdj")?;
-    }
+    idmaps::write(plan, child.pid)?;
+    identity::set_oom_score(&plan.process, child.pid)?;
+    identity::raise_limits(&plan.process, child.pid)?;
+    netdevices::move_all(&plan.net_devices, child.pid)?;
     let entrances =
         if cgroup.unified().is_some() { Vec::new() } else { cgroup.entrances().step("enter the cgroup")? };
     let shown = if shows_cgroups(plan) { open_cgroup_trees(cgroup)? } else { Vec::new() };
@@ -216,12 +229,26 @@ fn finish(
     }
     message::send_root(socket, root.as_fd()).map_err(|error| told_by_init(socket).unwrap_or(error))?;
     drop(root);
+    wait_until_ready(plan, child.pid, socket, callbacks)
+}
+
+/// Serves the new process until it stands at the start barrier; its terminal, if it has one.
+fn wait_until_ready(
+    plan: &Plan,
+    pid: u32,
+    socket: &OwnedFd,
+    callbacks: Callbacks<'_>,
+) -> Result<Option<OwnedFd>, Error> {
     loop {
         match message::receive_from_init(socket)? {
-            FromInit::Ready(console) => return Ok(console),
-            FromInit::HooksDue => message::send_hooks_run(socket, &hooks(child.pid)?)?,
+            FromInit::Ready(console) => {
+                identity::schedule(&plan.process, pid)?;
+                return Ok(console);
+            }
+            FromInit::HooksDue => message::send_hooks_run(socket, &(callbacks.hooks)(pid)?)?,
+            FromInit::Listener(listener) => (callbacks.listener)(pid, listener)?,
             FromInit::Failed(error) => return Err(error),
-            FromInit::Listener(_) | FromInit::Begun => {
+            FromInit::Begun => {
                 return Err(Error::step("set up the container", "it started before its time"));
             }
             FromInit::Closed => return Err(Error::step("set up the container", "its process was killed")),

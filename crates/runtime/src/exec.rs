@@ -8,17 +8,17 @@ use casemate_kernel::process::{self, Forked};
 use casemate_kernel::terminal::Terminal;
 use casemate_kernel::{path, socket, terminal};
 use oci_spec::runtime::{Linux, Process, Spec};
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 use crate::cgroup::{self, ContainerGroup, enter_cgroup, open_cgroup};
-use crate::create::{Created, OnListener};
+use crate::create::Created;
 use crate::error::{Error, Step};
-use crate::init::{join_session_keyring, open_root};
+use crate::init::open_root;
 use crate::message::{self, FromInit, ToInit};
 use crate::plan::{self, ProcessPlan};
 use crate::stdio::{self, Stdio};
-use crate::{identity, program};
+use crate::{affinity, environment, identity, labels, program};
 
 /// A process to start in a container.
 #[derive(Debug)]
@@ -43,19 +43,20 @@ pub struct ExecRequest<'a> {
 /// As [`create`](crate::create()) and [`Created::start`].
 pub fn exec(request: ExecRequest<'_>) -> Result<Created, Error> {
     let linux = request.spec.linux().as_ref().ok_or_else(|| Error::field("linux", "missing"))?;
-    let process = ProcessPlan::new(request.process, linux)?;
+    let namespaces = own_namespaces(linux)?;
+    let process = ProcessPlan::new(request.process, linux, namespaces.contains(Namespaces::USER))?;
     let cgroup = open_cgroup(&cgroup::path(request.id, linux.cgroups_path().as_deref())?)?;
     let pidfd = process::pidfd_open(request.pid).step("find the container's process")?;
     let joining = Joining {
         process: &process,
-        namespaces: own_namespaces(linux)?,
+        namespaces,
         pid: request.pid,
         pidfd: &pidfd,
         cgroup,
         stdio: request.stdio,
         preserved: 0,
     };
-    join(joining, &mut |_| Ok(()))
+    join(joining, &mut |_, _| Err(Error::step("linux.seccomp", "nobody is there to hand a listener to")))
 }
 
 /// The kinds of namespaces that the container does not share with its runtime.
@@ -79,11 +80,15 @@ pub(crate) struct Joining<'a> {
 }
 
 /// Makes the process and executes its program.
-pub(crate) fn join(joining: Joining<'_>, listener: &mut OnListener<'_>) -> Result<Created, Error> {
+pub(crate) fn join(
+    joining: Joining<'_>,
+    listener: &mut dyn FnMut(u32, OwnedFd) -> Result<(), Error>,
+) -> Result<Created, Error> {
     let Joining { process, namespaces, pid, pidfd, cgroup, stdio, preserved } = joining;
     let entrances =
         if cgroup.unified().is_some() { Vec::new() } else { cgroup.entrances().step("enter the cgroup")? };
     let (ours, theirs) = socket::pair().step("connect to the new process")?;
+    let elsewhere = affinity::initial(process)?;
     // A PID namespace is entered by the children of whoever enters it: this process enters it, makes the child, and
     // goes back to its own for those it may make later.
     let home = namespace::open_of_process(std::process::id(), "pid").step("open the own PID namespace")?;
@@ -104,9 +109,10 @@ pub(crate) fn join(joining: Joining<'_>, listener: &mut OnListener<'_>) -> Resul
             run(process, &Place { namespaces, pidfd, entrances: &entrances, preserved }, stdio, &theirs)
         }
         Ok(Forked::Parent(child)) => {
+            drop(elsewhere);
             namespace::enter(home.as_fd(), Namespaces::PID).step("return to the own PID namespace")?;
             drop((theirs, stdio));
-            let ready = tell_score(process, child.pid).and_then(|()| message::receive_from_init(&ours));
+            let ready = identity::set_oom_score(process, child.pid).and_then(|()| message::receive_from_init(&ours));
             let console = match ready {
                 Ok(FromInit::Ready(console)) => console,
                 failed => {
@@ -119,7 +125,8 @@ pub(crate) fn join(joining: Joining<'_>, listener: &mut OnListener<'_>) -> Resul
                 }
             };
             let mut created = Created::new(child, console, cgroup, ours);
-            created.start_with(None, listener)?;
+            let pid = created.pid;
+            created.start_with(None, &mut |fd| listener(pid, fd))?;
             Ok(created)
         }
         Err(error) => {
@@ -127,13 +134,6 @@ pub(crate) fn join(joining: Joining<'_>, listener: &mut OnListener<'_>) -> Resul
             Err(Error::step("make the process", error))
         }
     }
-}
-
-fn tell_score(plan: &ProcessPlan, pid: u32) -> Result<(), Error> {
-    let Some(score) = plan.oom_score_adj else {
-        return Ok(());
-    };
-    std::fs::write(format!("/proc/{pid}/oom_score_adj"), score.to_string()).step("process.oomScoreAdj")
 }
 
 /// Where a process goes, as seen from its own side.
@@ -158,7 +158,12 @@ fn set_up(
 ) -> Result<std::convert::Infallible, Error> {
     process::set_undumpable().step("hide from the container")?;
     process::reset_signals().step("reset signals")?;
+    let labels = labels::open(plan)?;
     enter_cgroup(place.entrances)?;
+    affinity::settle(plan)?;
+    // With the rights of whoever asks for it: those of the container's user namespace are not enough.
+    identity::raise_limits(plan, 0)?;
+    identity::schedule(plan, 0)?;
     terminal::new_session().step("start a session")?;
     let entered = place.namespaces.without(Namespaces::PID);
     if !entered.is_empty() {
@@ -167,16 +172,16 @@ fn set_up(
     if place.namespaces.contains(Namespaces::USER) {
         process::set_ids(0, 0, &[]).step("become root of the user namespace")?;
     }
-    join_session_keyring()?;
+    labels.join_session_keyring()?;
     let root = open_root()?;
     let terminal = connect_stdio(plan, &root, stdio)?;
     let cwd = path::open_in_root(&root, &plan.cwd, OFlags::PATH | OFlags::DIRECTORY)
         .step(&format!("process.cwd: {:?}", plan.cwd))?;
     path::change_directory(&cwd).step("process.cwd")?;
     drop((cwd, root));
-    rustix::process::umask(Mode::from_raw_mode(plan.umask));
-    identity::set_limits(plan)?;
-    identity::become_user(plan)?;
+    let env = environment::complete(plan)?;
+    labels.apply()?;
+    identity::prepare(plan)?;
     process::close_on_exec_from(3 + place.preserved).step("close the engine's descriptors")?;
     message::send_ready(socket, terminal.as_ref().map(|terminal| terminal.master.as_fd()))?;
     drop(terminal);
@@ -186,8 +191,12 @@ fn set_up(
             return Err(Error::step("start", format!("unexpected message {other:?}")));
         }
     }
-    identity::install_last_filter(plan)?;
-    Err(program::execute(&plan.args, &plan.env))
+    let program = program::find(&plan.args, &env)?;
+    if let Some(listener) = identity::install_filter(plan)? {
+        message::send_listener(socket, &listener)?;
+    }
+    identity::give_up(plan)?;
+    Err(program.execute(&plan.args, &env))
 }
 
 /// Connects the standard descriptors.

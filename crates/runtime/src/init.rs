@@ -2,22 +2,24 @@
 //!
 //! The steps and their order are the table of this crate's `README.md`.
 
+use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
 
 use casemate_kernel::cgroup::Controller;
 use casemate_kernel::namespace::{self, Namespaces};
 use casemate_kernel::terminal::Terminal;
-use casemate_kernel::{keyring, loopback, mount, path, process, socket, terminal};
+use casemate_kernel::{loopback, mount, path, process, socket, terminal};
 use rustix::fs::{Mode, OFlags};
 
 use crate::cgroup::enter_cgroup;
 use crate::error::{Error, Step};
+use crate::hooks::Hooks;
 use crate::message::{self, ToInit};
 use crate::plan::Plan;
 use crate::rootfs::{Prepared, RootTree};
 use crate::sources::Tree;
 use crate::stdio::{self, Stdio};
-use crate::{hooks, identity, program};
+use crate::{environment, hooks, identity, idmaps, labels, program};
 
 /// What the new process inherits for its setup.
 #[derive(Debug)]
@@ -74,14 +76,18 @@ struct Held {
 
 fn set_up(plan: &Plan, held: Held, socket: &mut OwnedFd) -> Result<std::convert::Infallible, Error> {
     let Held { trees, devices, stdio, lifetime } = held;
-    process::set_undumpable().step("hide from the container")?;
+    let hidden = !idmaps::needs_help();
+    if hidden {
+        process::set_undumpable().step("hide from the container")?;
+    }
+    let labels = labels::open(&plan.process)?;
     process::reset_signals().step("reset signals")?;
-    let shown = enter_namespaces(plan, socket)?;
+    let shown = enter_namespaces(plan, socket, hidden)?;
     if lifetime.barrier.is_none() {
         process::die_with_parent().step("end with the supervisor")?;
     }
     if !lifetime.keep_keyring {
-        join_session_keyring()?;
+        labels.join_session_keyring()?;
     }
     // While the runtime makes the root file system, the container's own file systems are made here.
     let prepared = Prepared::new(plan, trees, shown, devices)?;
@@ -103,25 +109,49 @@ fn set_up(plan: &Plan, held: Held, socket: &mut OwnedFd) -> Result<std::convert:
     }
     path::change_directory(&cwd).step("process.cwd")?;
     drop(cwd);
-    rustix::process::umask(Mode::from_raw_mode(plan.process.umask));
-    identity::set_limits(&plan.process)?;
-    identity::become_user(&plan.process)?;
+    let env = environment::complete(&plan.process)?;
+    if lifetime.barrier.is_some() {
+        // Whoever makes a container wants to know at once that it can't be started.
+        program::find(&plan.process.args, &env)?;
+    }
+    labels.apply()?;
+    identity::prepare(&plan.process)?;
     if lifetime.barrier.is_none() {
         // A change of ids clears it.
         process::die_with_parent().step("end with the supervisor")?;
     }
     process::close_on_exec_from(3 + lifetime.preserved).step("close the engine's descriptors")?;
+    // Whoever decides for a filter is there when the container is made, not when it is started.
+    let asks = plan.process.asks_about_calls();
+    if asks {
+        install_filter(plan, socket)?;
+    }
     message::send_ready(socket, terminal.as_ref().map(|terminal| terminal.master.as_fd()))?;
     drop(terminal);
-    wait_for_start(lifetime.barrier, socket, state, plan)?;
-    identity::install_last_filter(&plan.process)?;
-    Err(program::execute(&plan.process.args, &plan.process.env))
+    wait_for_start(lifetime.barrier, socket, state, &plan.hooks, &env)?;
+    let program = program::find(&plan.process.args, &env)?;
+    if !asks {
+        install_filter(plan, socket)?;
+    }
+    identity::give_up(&plan.process)?;
+    Err(program.execute(&plan.process.args, &env))
+}
+
+/// Installs the filter, and hands over its listener, if it has one.
+fn install_filter(plan: &Plan, socket: &OwnedFd) -> Result<(), Error> {
+    match identity::install_filter(&plan.process)? {
+        Some(listener) => message::send_listener(socket, &listener),
+        None => Ok(()),
+    }
 }
 
 /// Enters the namespaces that the process makes itself, as their root, and the control group.
-fn enter_namespaces(plan: &Plan, socket: &OwnedFd) -> Result<Vec<(Controller, OwnedFd)>, Error> {
+fn enter_namespaces(plan: &Plan, socket: &OwnedFd, hidden: bool) -> Result<Vec<(Controller, OwnedFd)>, Error> {
     // In the user namespace since the clone, so all of these belong to it; the runtime makes the control group meanwhile.
-    let others = Namespaces::USER | Namespaces::PID | Namespaces::TIME | Namespaces::CGROUP;
+    let mut others = Namespaces::USER | Namespaces::PID | Namespaces::TIME | Namespaces::CGROUP;
+    if !plan.net_devices.is_empty() {
+        others |= Namespaces::NETWORK;
+    }
     namespace::unshare(plan.new.without(others)).step("linux.namespaces")?;
     set_names(plan)?;
     if plan.new.contains(Namespaces::NETWORK) {
@@ -135,6 +165,9 @@ fn enter_namespaces(plan: &Plan, socket: &OwnedFd) -> Result<Vec<(Controller, Ow
         }
         other => return Err(unexpected(&other)),
     };
+    if !hidden {
+        process::set_undumpable().step("hide from the container")?;
+    }
     if plan.new.contains(Namespaces::CGROUP) {
         // Its root is the group that the process is in at this moment.
         namespace::unshare(Namespaces::CGROUP).step("linux.namespaces: cgroup")?;
@@ -183,7 +216,8 @@ fn wait_for_start(
     barrier: Option<Barrier>,
     socket: &mut OwnedFd,
     state: Option<OwnedFd>,
-    plan: &Plan,
+    hooks: &Hooks,
+    env: &[CString],
 ) -> Result<(), Error> {
     drop(state);
     let given = match (message::receive_to_init(socket)?, barrier) {
@@ -206,7 +240,7 @@ fn wait_for_start(
         (other, _) => return Err(unexpected(&other)),
     };
     match given {
-        Some(state) => hooks::run_inside(&plan.hooks.start_container, &state, &plan.process.env),
+        Some(state) => hooks::run_inside(&hooks.start_container, &state, env),
         None => Ok(()),
     }
 }
@@ -226,17 +260,6 @@ fn set_names(plan: &Plan) -> Result<(), Error> {
         namespace::set_domainname(name).step("domainname")?;
     }
     Ok(())
-}
-
-/// A keyring of the process's own; a kernel without keyrings, or a user at the quota, has none to share.
-pub(crate) fn join_session_keyring() -> Result<(), Error> {
-    use rustix::io::Errno;
-    match keyring::join_new_session() {
-        Err(error) if !matches!(error.errno(), Errno::NOSYS | Errno::DQUOT | Errno::PERM) => {
-            Err(Error::step("make a session keyring", error))
-        }
-        _ => Ok(()),
-    }
 }
 
 /// Opens the root directory of the calling process.

@@ -7,19 +7,26 @@
 //! started by [`Created::start`]. [`exec`] starts another process in it.
 #![forbid(unsafe_code)]
 
+mod affinity;
 pub mod bundle;
 mod cgroup;
 mod create;
+mod environment;
 mod error;
 mod exec;
 mod features;
 mod hooks;
 mod identity;
+mod idmaps;
 mod init;
+mod labels;
 pub mod lifecycle;
 mod message;
+mod namespaces;
+mod netdevices;
 mod plan;
 mod program;
+mod resctrl;
 mod rootfs;
 pub mod seccomp;
 mod sources;

@@ -13,49 +13,66 @@ use crate::error::{Error, Kind};
 /// Where programs are looked for when the environment has no `PATH` (as runc and the shell do).
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// Executes a program; returns only when that failed.
+/// A program that was found.
+#[derive(Debug)]
+pub(crate) struct Program {
+    path: PathBuf,
+}
+
+/// Finds a program that can be executed, before a filter may refuse to look for it.
 ///
 /// A name without a slash is looked for along the `PATH` of the environment given, never of ours.
-pub(crate) fn execute(args: &[CString], env: &[CString]) -> Error {
+pub(crate) fn find(args: &[CString], env: &[CString]) -> Result<Program, Error> {
     let Some(program) = args.first() else {
-        return Error::new(Kind::Invalid, "process.args: no command");
+        return Err(Error::new(Kind::Invalid, "process.args: no command"));
     };
     let bytes = program.as_bytes();
     let shown = String::from_utf8_lossy(bytes).into_owned();
-    let candidates: Vec<PathBuf> = if bytes.contains(&b'/') {
-        vec![PathBuf::from(OsStr::from_bytes(bytes))]
-    } else if bytes.is_empty() {
-        return Error::new(Kind::NotFound, "the command is an empty word");
-    } else {
-        search_path(env)
-            .map(|directory| Path::new(OsStr::from_bytes(&directory)).join(OsStr::from_bytes(bytes)))
-            .collect()
-    };
-    let searched = !bytes.contains(&b'/');
+    if bytes.is_empty() {
+        return Err(Error::new(Kind::NotFound, "the command is an empty word"));
+    }
+    if bytes.contains(&b'/') {
+        let path = PathBuf::from(OsStr::from_bytes(bytes));
+        return match check(&path) {
+            Ok(()) => Ok(Program { path }),
+            Err(errno) => Err(failure(&path, errno)),
+        };
+    }
     let mut denied = None;
-    for candidate in candidates {
-        match try_candidate(&candidate, args, env) {
-            Err(Errno::NOENT | Errno::NOTDIR) if searched => {}
-            Err(errno @ Errno::ACCESS) if searched => denied = Some((candidate, errno)),
-            Err(errno) => return failure(&candidate, errno),
-            Ok(never) => match never {},
+    for directory in search_path(env) {
+        let path = Path::new(OsStr::from_bytes(&directory)).join(OsStr::from_bytes(bytes));
+        match check(&path) {
+            Ok(()) => return Ok(Program { path }),
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::ISDIR) => {}
+            Err(errno @ Errno::ACCESS) => denied = Some((path, errno)),
+            Err(errno) => return Err(failure(&path, errno)),
         }
     }
-    match denied {
-        Some((candidate, errno)) => failure(&candidate, errno),
-        None => Error::new(Kind::NotFound, format!("{shown:?}: executable file not found in $PATH")),
+    Err(match denied {
+        Some((path, errno)) => failure(&path, errno),
+        None => Error::new(Kind::NotFound, format!("exec: {shown:?}: executable file not found in $PATH")),
+    })
+}
+
+impl Program {
+    /// Executes it; returns only when that failed.
+    pub(crate) fn execute(&self, args: &[CString], env: &[CString]) -> Error {
+        let Ok(path) = CString::new(self.path.as_os_str().as_bytes()) else {
+            return failure(&self.path, Errno::INVAL);
+        };
+        failure(&self.path, process::exec(&path, args, env).errno())
     }
 }
 
-fn try_candidate(candidate: &Path, args: &[CString], env: &[CString]) -> Result<std::convert::Infallible, Errno> {
-    // A program that is a magic link (/proc/self/exe) would be the engine's own, from outside (CVE-2019-5736).
-    let opened = if candidate.is_absolute() { open_from_root(candidate) } else { open_from_here(candidate) }?;
+/// Whether a path leads to something that this process may execute.
+///
+/// A program that is a magic link (`/proc/self/exe`) would be the engine's own, from outside (CVE-2019-5736).
+fn check(path: &Path) -> Result<(), Errno> {
+    let opened = if path.is_absolute() { open_from_root(path) } else { open_from_here(path) }?;
     if path::is_directory(&opened).unwrap_or(false) {
         return Err(Errno::ISDIR);
     }
-    drop(opened);
-    let name = CString::new(candidate.as_os_str().as_bytes()).map_err(|_| Errno::INVAL)?;
-    Err(process::exec(&name, args, env).errno())
+    rustix::fs::accessat(rustix::fs::CWD, path, rustix::fs::Access::EXEC_OK, rustix::fs::AtFlags::EACCESS)
 }
 
 fn open_from_root(candidate: &Path) -> Result<std::os::fd::OwnedFd, Errno> {
@@ -116,18 +133,18 @@ mod tests {
 
     #[test]
     fn a_name_that_is_nowhere_is_not_found() {
-        let error = execute(&strings(&["no-such-program"]), &strings(&["PATH=/nowhere:/usr/bin"]));
+        let error = find(&strings(&["no-such-program"]), &strings(&["PATH=/nowhere:/usr/bin"])).unwrap_err();
         assert_eq!(error.kind(), Kind::NotFound);
     }
 
     #[test]
     fn a_directory_is_not_executable() {
-        assert_eq!(execute(&strings(&["/usr"]), &[]).kind(), Kind::NotExecutable);
+        assert_eq!(find(&strings(&["/usr"]), &[]).unwrap_err().kind(), Kind::NotExecutable);
     }
 
     #[test]
     fn a_magic_link_is_not_executed() {
-        assert_eq!(execute(&strings(&["/proc/self/exe"]), &[]).kind(), Kind::NotExecutable);
+        assert_eq!(find(&strings(&["/proc/self/exe"]), &[]).unwrap_err().kind(), Kind::NotExecutable);
     }
 
     #[test]

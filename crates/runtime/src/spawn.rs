@@ -6,13 +6,12 @@ use casemate_kernel::cgroup::Cgroup;
 use casemate_kernel::namespace::{self, Namespaces};
 use casemate_kernel::process::{self, Child, Forked};
 use casemate_kernel::socket;
-use rustix::fs::{Mode, OFlags};
 
 use crate::error::{Error, Kind, Step};
 use crate::init::{self, Setup};
-use crate::message;
 use crate::plan::Plan;
 use crate::sources::Tree;
+use crate::{message, namespaces};
 
 /// The new process, this side's end of the connection to it, and the mounts that it inherited.
 pub(crate) struct Spawned {
@@ -25,12 +24,23 @@ pub(crate) struct Spawned {
 /// stays where it is.
 ///
 /// The new process closes this side's end of the socket: it must see it close when this process is gone.
-pub(crate) fn spawn(plan: &Plan, cgroup: Option<&Cgroup>, setup: Setup, socket: OwnedFd) -> Result<Spawned, Error> {
+pub(crate) fn spawn(
+    plan: &Plan,
+    files: &[(Namespaces, OwnedFd)],
+    cgroup: Option<&Cgroup>,
+    setup: Setup,
+    socket: OwnedFd,
+) -> Result<Spawned, Error> {
     // The others are made by the process itself, in parallel: a network namespace takes longest of all. They belong to
     // the user namespace that it is in from its first instruction.
-    let new = plan.new.only(Namespaces::USER | Namespaces::PID | Namespaces::TIME);
+    // Only devices of the host have to be moved into it first.
+    let mut early = Namespaces::USER | Namespaces::PID | Namespaces::TIME;
+    if !plan.net_devices.is_empty() {
+        early |= Namespaces::NETWORK;
+    }
+    let new = plan.new.only(early);
     let unified = cgroup.and_then(Cgroup::unified);
-    if plan.joined.is_empty() {
+    if files.is_empty() && plan.time_offsets.is_empty() {
         return match namespace::clone(new, unified).step("make the container's process")? {
             Forked::Parent(child) => Ok(Spawned { child, socket, trees: setup.trees }),
             Forked::Child => {
@@ -39,7 +49,6 @@ pub(crate) fn spawn(plan: &Plan, cgroup: Option<&Cgroup>, setup: Setup, socket: 
             }
         };
     }
-    let files = open_namespaces(plan)?;
     match process::fork().step("make a process that enters namespaces")? {
         Forked::Parent(between) => {
             let Setup { trees, socket: theirs, .. } = setup;
@@ -58,20 +67,9 @@ pub(crate) fn spawn(plan: &Plan, cgroup: Option<&Cgroup>, setup: Setup, socket: 
         }
         Forked::Child => {
             drop(socket);
-            enter_and_clone(plan, new, unified, setup, &files)
+            enter_and_clone(plan, new, unified, setup, files)
         }
     }
-}
-
-pub(crate) fn open_namespaces(plan: &Plan) -> Result<Vec<(Namespaces, OwnedFd)>, Error> {
-    plan.joined
-        .iter()
-        .map(|(kind, path)| {
-            let file = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-                .map_err(|errno| Error::field("linux.namespaces.path", format!("{path:?}: {errno}")))?;
-            Ok((*kind, file))
-        })
-        .collect()
 }
 
 /// In the process in between: enters what is to be entered, makes the container's process, says which it is, and ends.
@@ -86,14 +84,10 @@ pub(crate) fn enter_and_clone(
         message::send_failure(&setup.socket, error);
         process::exit_now(1)
     };
-    if let Err(error) = process::set_undumpable().step("hide from the container") {
-        fail(&setup, &error);
-    }
-    for (kind, file) in files {
-        if let Err(error) = namespace::enter(file.as_fd(), *kind) {
-            fail(&setup, &Error::field("linux.namespaces.path", error));
-        }
-    }
+    let new = match namespaces::enter(plan, files, new) {
+        Ok(left) => left,
+        Err(error) => fail(&setup, &error),
+    };
     match namespace::clone_as_sibling(new, cgroup) {
         Err(error) => fail(&setup, &Error::step("make the container's process", error)),
         Ok(Forked::Child) => init::run(plan, setup),

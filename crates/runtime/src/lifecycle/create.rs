@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use casemate_kernel::namespace::Namespaces;
 use casemate_kernel::process::{self, Exit};
 use casemate_kernel::socket;
 use rustix::fs::{Mode, OFlags};
@@ -18,8 +19,9 @@ use crate::error::{Error, Step};
 use crate::hooks;
 use crate::init::Lifetime;
 use crate::plan::Plan;
-use crate::sources;
+use crate::seccomp::{Filter, notify};
 use crate::stdio::Stdio;
+use crate::{namespaces, resctrl, sources};
 
 /// How a container is made.
 #[derive(Debug, Default)]
@@ -128,6 +130,13 @@ impl Runtime {
         let bundle = Bundle::load(&options.bundle, options.config.as_deref())?;
         let plan = self.plan(id, &bundle)?;
         check_console(&plan, &options.console, detached)?;
+        let joined = match bundle.spec.linux() {
+            Some(linux) => namespaces::open_joined(linux)?,
+            None => Vec::new(),
+        };
+        for warning in bundle.warnings.iter().chain(&plan.process.warnings) {
+            (self.warn)(warning);
+        }
         let rootfs = bundle.rootfs()?;
         let tree = sources::open_rootfs(&rootfs)?;
         let root = Root::create(&self.root)?;
@@ -139,6 +148,7 @@ impl Runtime {
         let made = prepared.and_then(|lifetime| {
             container.made(
                 &plan,
+                &joined,
                 tree,
                 options,
                 Lifetime {
@@ -190,6 +200,7 @@ impl Runtime {
             complete: false,
             // As far as it is known before it is made: whoever clears up after a kill looks into all hierarchies.
             cgroup: CgroupRecord::expected(&plan.cgroup),
+            resctrl: resctrl::Made::default(),
             hardened: self.hardened,
         })
     }
@@ -207,6 +218,7 @@ impl Container {
     fn made(
         &self,
         plan: &Plan,
+        joined: &[(Namespaces, OwnedFd)],
         tree: OwnedFd,
         options: &CreateOptions,
         lifetime: Lifetime,
@@ -223,6 +235,7 @@ impl Container {
             lifetime,
             made: &mut |pid| {
                 record.init = Identity::of(pid);
+                record.resctrl = resctrl::apply(plan.resctrl.as_ref(), pid)?;
                 self.directory.write_record(&record)
             },
             hooks: &mut |pid| {
@@ -231,8 +244,11 @@ impl Container {
                 hooks::run_all(&plan.hooks.create_runtime, &container)?;
                 Ok(container)
             },
+            listener: &mut |pid, listener| {
+                self.hand_over(plan.process.filter.as_ref(), pid, Status::Creating, &listener)
+            },
         };
-        let created = create_attended(plan, Box::new(move |_| Ok(tree)), stdio, attendance)?;
+        let created = create_attended(plan, joined, Box::new(move |_| Ok(tree)), stdio, attendance)?;
         record.complete = true;
         record.cgroup = created.cgroup.record();
         if let Err(error) = self.directory.write_record(&record) {
@@ -240,6 +256,26 @@ impl Container {
             return Err(error);
         }
         Ok((record, created))
+    }
+
+    /// Gives the listening end of a filter to whoever the specification names.
+    pub(super) fn hand_over(
+        &self,
+        filter: Option<&Filter>,
+        pid: u32,
+        status: Status,
+        listener: &OwnedFd,
+    ) -> Result<(), Error> {
+        let field = "linux.seccomp.listenerPath";
+        let asked = filter
+            .and_then(|filter| filter.listener.as_ref())
+            .ok_or_else(|| Error::step(field, "nobody asked for a listener"))?;
+        let number = i32::try_from(pid).map_err(|error| Error::step(field, error))?;
+        let mut state = self.state(status);
+        state.pid = pid;
+        let state = serde_json::to_value(&state).and_then(serde_json::from_value).step(field)?;
+        let state = notify::state(asked, &self.record.oci_version, number, state)?;
+        notify::send(&asked.path, listener.as_fd(), &state)
     }
 
     /// The state for hooks, in a file.
@@ -286,8 +322,9 @@ impl Made {
         } else {
             Some(container.state_file(Status::Created)?)
         };
-        self.created.start_with(state.as_ref(), &mut |_| {
-            Err(Error::step("linux.seccomp.listenerPath", "nobody asked for a listener"))
+        let pid = self.created.pid;
+        self.created.start_with(state.as_ref(), &mut |listener| {
+            container.hand_over(self.plan.process.filter.as_ref(), pid, Status::Created, &listener)
         })?;
         container.after_start(&self.plan.hooks)
     }

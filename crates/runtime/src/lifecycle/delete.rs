@@ -49,6 +49,7 @@ impl Runtime {
             group.kill().step("end the container's processes")?;
             group.remove().step("remove the container's control group")?;
         }
+        crate::resctrl::remove(&container.record.resctrl)?;
         let kept;
         let hooks = match plan {
             Some(plan) => &plan.hooks,

@@ -3,11 +3,13 @@
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
+use casemate_kernel::namespace::Namespaces;
 use casemate_kernel::process::Exit;
 use oci_spec::runtime::{Process, Spec};
 
 use super::create::{Console, check_preserved, send_descriptor, write_pid_file};
 use super::{Container, Runtime, Status};
+use crate::affinity;
 use crate::error::{Error, Kind, Step};
 use crate::exec::{Joining, join, own_namespaces};
 use crate::plan::ProcessPlan;
@@ -78,7 +80,14 @@ impl Runtime {
         }
         let spec = container.kept_spec()?;
         let linux = spec.linux().as_ref().ok_or_else(|| Error::field("linux", "missing"))?;
-        let plan = ProcessPlan::new(process, linux)?;
+        let namespaces = own_namespaces(linux)?;
+        let plan = ProcessPlan::new(process, linux, namespaces.contains(Namespaces::USER))?;
+        for warning in &plan.warnings {
+            (self.warn)(warning);
+        }
+        if let Some(shown) = affinity::shown(&plan) {
+            (self.debug)(&shown);
+        }
         let stdio = match (plan.terminal, &options.console) {
             (true, Console::None) => {
                 return Err(Error::field(
@@ -103,15 +112,16 @@ impl Runtime {
             .ok_or_else(|| Error::new(Kind::WrongStatus, "cannot exec in a stopped container"))?;
         let joining = Joining {
             process: &plan,
-            namespaces: own_namespaces(linux)?,
+            namespaces,
             pid: container.record.init.map_or(0, |init| init.pid),
             pidfd: &pidfd,
             cgroup: container.group()?,
             stdio,
             preserved: options.preserved,
         };
-        let mut created =
-            join(joining, &mut |_| Err(Error::step("linux.seccomp.listenerPath", "nobody asked for a listener")))?;
+        let mut created = join(joining, &mut |pid, listener| {
+            container.hand_over(plan.filter.as_ref(), pid, Status::Running, &listener)
+        })?;
         if let Console::Socket(path) = &options.console
             && let Some(console) = created.console.take()
         {

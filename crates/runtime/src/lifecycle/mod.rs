@@ -35,6 +35,8 @@ pub struct Runtime {
     pub hardened: bool,
     /// Whom to tell what is not an error and should be known.
     pub warn: fn(&str),
+    /// Whom to tell what only somebody looking for a fault wants to know.
+    pub debug: fn(&str),
 }
 
 /// A container that is on record.
@@ -48,7 +50,7 @@ struct Container {
 impl Runtime {
     /// A runtime that keeps its state below `root`.
     pub fn new(root: &Path) -> Self {
-        Self { root: root.to_owned(), systemd: false, hardened: false, warn: |_| {} }
+        Self { root: root.to_owned(), systemd: false, hardened: false, warn: |_| {}, debug: |_| {} }
     }
 
     /// The containers, in the order of their ids. One that is being made or removed just now may be missing.

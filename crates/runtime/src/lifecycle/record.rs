@@ -30,6 +30,9 @@ pub(super) struct Record {
     pub(super) complete: bool,
     /// Its control group.
     pub(super) cgroup: CgroupRecord,
+    /// The resource control group that was made for it, or that it was put into.
+    #[serde(default)]
+    pub(super) resctrl: crate::resctrl::Made,
     /// Whether the posture's floor was applied, so that `exec` applies it too.
     #[serde(default)]
     pub(super) hardened: bool,

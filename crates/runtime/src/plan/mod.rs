@@ -2,32 +2,37 @@
 //!
 //! Every field that is wrong or that this runtime can't give is refused here, by name.
 
+mod capabilities;
 mod devices;
+pub(crate) mod document;
 mod mount;
 mod namespaces;
 mod process;
 mod resources;
+mod scheduling;
 mod sysctl;
+mod validate;
 
 use std::path::PathBuf;
 
 use casemate_kernel::cgroup::Limits;
 use casemate_kernel::mount::Propagation;
-use casemate_kernel::namespace::{IdMap, Namespaces};
+use casemate_kernel::namespace::{IdMap, Namespaces, TimeOffset};
 use oci_spec::runtime::{Linux, Spec};
 
 pub(crate) use devices::DevicePlan;
 pub(crate) use mount::{MountIdmap, MountKind, MountPlan};
-pub(crate) use namespaces::namespaces;
+pub(crate) use namespaces::{convert_maps, kind as namespace_kind, namespaces};
 pub(crate) use process::ProcessPlan;
 pub(crate) use resources::resource_limits;
 
 use self::devices::devices;
-use self::namespaces::id_maps;
+use self::namespaces::{id_maps, time_offsets};
 use self::sysctl::sysctls;
 use crate::cgroup;
 use crate::error::Error;
 use crate::hooks::Hooks;
+use crate::{netdevices, resctrl};
 
 /// All that a container is made from.
 #[derive(Debug)]
@@ -38,6 +43,11 @@ pub(crate) struct Plan {
     pub(crate) joined: Vec<(Namespaces, PathBuf)>,
     pub(crate) uids: Vec<IdMap>,
     pub(crate) gids: Vec<IdMap>,
+    /// Clocks of a new time namespace.
+    pub(crate) time_offsets: Vec<TimeOffset>,
+    /// Network devices to hand over.
+    pub(crate) net_devices: Vec<netdevices::Device>,
+    pub(crate) resctrl: Option<resctrl::Plan>,
     pub(crate) hostname: Option<String>,
     pub(crate) domainname: Option<String>,
     pub(crate) mounts: Vec<MountPlan>,
@@ -58,14 +68,23 @@ pub(crate) struct Plan {
 impl Plan {
     /// Checks a specification.
     pub(crate) fn new(id: &str, spec: &Spec) -> Result<Self, Error> {
+        validate::spec(spec)?;
         let linux = spec.linux().as_ref().ok_or_else(|| Error::field("linux", "missing"))?;
         refuse_what_is_not_offered(linux)?;
         let (new, joined) = namespaces(linux)?;
         let user = new.contains(Namespaces::USER);
-        let uids = id_maps("linux.uidMappings", linux.uid_mappings().as_deref(), user)?;
-        let gids = id_maps("linux.gidMappings", linux.gid_mappings().as_deref(), user)?;
-        let in_user_namespace = user || joined.iter().any(|(kind, _)| *kind == Namespaces::USER);
+        if !new.contains(Namespaces::MOUNT) {
+            return Err(Error::field("linux.namespaces", "a container has a mount namespace of its own"));
+        }
+        let own = joined.iter().fold(new, |all, (kind, _)| all | *kind);
+        let in_user_namespace = own.contains(Namespaces::USER);
+        let uids = id_maps("linux.uidMappings", linux.uid_mappings().as_deref(), user, in_user_namespace)?;
+        let gids = id_maps("linux.gidMappings", linux.gid_mappings().as_deref(), user, in_user_namespace)?;
         let process = spec.process().as_ref().ok_or_else(|| Error::field("process", "missing"))?;
+        let process = ProcessPlan::new(process, linux, in_user_namespace)?;
+        if user {
+            process.check_mapped(&uids, &gids)?;
+        }
         let root = spec.root().as_ref().ok_or_else(|| Error::field("root", "missing"))?;
         let mounts = spec
             .mounts()
@@ -76,8 +95,11 @@ impl Plan {
             .map(|(index, mount)| mount::plan(index, mount, in_user_namespace))
             .collect::<Result<_, _>>()?;
         Ok(Self {
-            hostname: name("hostname", spec.hostname().as_deref(), new, &joined)?,
-            domainname: name("domainname", spec.domainname().as_deref(), new, &joined)?,
+            hostname: validate::uts_name("hostname", spec.hostname().as_deref(), own)?,
+            domainname: validate::uts_name("domainname", spec.domainname().as_deref(), own)?,
+            time_offsets: time_offsets(linux, new)?,
+            net_devices: netdevices::plan(linux, own)?,
+            resctrl: resctrl::plan(linux, id)?,
             new,
             joined,
             uids,
@@ -91,7 +113,7 @@ impl Plan {
             propagation: linux.rootfs_propagation().as_deref().map(propagation).transpose()?,
             cgroup: cgroup::path(id, linux.cgroups_path().as_deref())?,
             limits: resources::limits(linux)?,
-            process: ProcessPlan::new(process, linux)?,
+            process,
             hooks: Hooks::new(spec)?,
         })
     }
@@ -101,28 +123,7 @@ fn refuse_what_is_not_offered(linux: &Linux) -> Result<(), Error> {
     let offered = |present: bool, field: &str| {
         if present { Err(Error::field(field, "this runtime does not offer it")) } else { Ok(()) }
     };
-    offered(linux.intel_rdt().is_some(), "linux.intelRdt")?;
-    offered(linux.personality().is_some(), "linux.personality")?;
-    offered(linux.time_offsets().is_some(), "linux.timeOffsets")?;
     offered(linux.mount_label().as_ref().is_some_and(|label| !label.is_empty()), "linux.mountLabel")
-}
-
-fn name(
-    field: &str,
-    value: Option<&str>,
-    new: Namespaces,
-    joined: &[(Namespaces, PathBuf)],
-) -> Result<Option<String>, Error> {
-    let Some(value) = value.filter(|value| !value.is_empty()) else {
-        return Ok(None);
-    };
-    if !new.contains(Namespaces::UTS) && !joined.iter().any(|(kind, _)| *kind == Namespaces::UTS) {
-        return Err(Error::field(field, "needs a UTS namespace of the container's own"));
-    }
-    if value.len() > 64 {
-        return Err(Error::field(field, format!("{value:?} is longer than the 64 bytes the kernel keeps")));
-    }
-    Ok(Some(value.to_owned()))
 }
 
 fn absolute(field: &str, paths: Option<&[String]>) -> Result<Vec<PathBuf>, Error> {
