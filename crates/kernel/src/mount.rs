@@ -5,8 +5,9 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, fsconfig_create,
-    fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
+    FsMountFlags, FsOpenFlags, FsPickFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
+    fsconfig_create, fsconfig_reconfigure, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, fspick, move_mount,
+    open_tree,
 };
 
 use crate::error::{Call, Error, Result, last_errno};
@@ -28,12 +29,14 @@ impl Attributes {
     pub const NO_ATIME: Self = Self(0x10);
     /// Access times are always updated.
     pub const STRICT_ATIME: Self = Self(0x20);
+    /// All modes of access times: among what is cleared it means that they are updated relative to changes, the kernel's
+    /// default (`MOUNT_ATTR_RELATIME` is no bit of its own).
+    pub const ACCESS_TIMES: Self = Self(0x70);
     /// Access times of directories are not updated.
     pub const NO_DIRATIME: Self = Self(0x80);
     /// Symbolic links are not followed (Linux 5.10).
     pub const NO_SYMFOLLOW: Self = Self(0x20_0000);
     const IDMAP: u64 = 0x10_0000;
-    const ATIME_MASK: u64 = 0x70;
 
     /// No attribute.
     pub const fn empty() -> Self {
@@ -43,6 +46,17 @@ impl Attributes {
     /// Whether all of `other` are set.
     pub const fn contains(self, other: Self) -> bool {
         self.0 & other.0 == other.0
+    }
+
+    /// Whether there are none.
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Those that are in both sets.
+    #[must_use]
+    pub const fn only(self, other: Self) -> Self {
+        Self(self.0 & other.0)
     }
 
     /// Without those of `other`.
@@ -127,6 +141,40 @@ pub(crate) fn explain(context: impl AsFd, call: &str) -> String {
     text
 }
 
+/// Changes the superblock options of the mounted file system at a descriptor (`fspick`, `FSCONFIG_CMD_RECONFIGURE`).
+///
+/// # Errors
+/// `EINVAL` when nothing is mounted just there; what the file system answers, with the option it refused.
+pub fn reconfigure(mount: impl AsFd, options: &[(&str, Option<&str>)]) -> Result<()> {
+    let fd = mount.as_fd();
+    let flags = FsPickFlags::FSPICK_CLOEXEC | FsPickFlags::FSPICK_EMPTY_PATH;
+    let context = fspick(fd, "", flags).call(|| format!("fspick([{}])", fd.as_raw_fd()))?;
+    for (key, value) in options {
+        match value {
+            None => fsconfig_set_flag(&context, *key),
+            Some(value) => fsconfig_set_string(&context, *key, *value),
+        }
+        .call(|| explain(&context, &format!("fsconfig({key:?}, {value:?})")))?;
+    }
+    fsconfig_reconfigure(&context).call(|| explain(&context, "fsconfig(FSCONFIG_CMD_RECONFIGURE)"))
+}
+
+/// A detached copy of what a path of the caller's own names: a mount, or a part of one. With `recursive`, with the mounts
+/// below it; with `follow` false, of a symbolic link itself.
+///
+/// # Errors
+/// `ENOENT` and the like; `EINVAL` when it is on a mount that can't be bound.
+pub fn clone_path(source: &std::path::Path, recursive: bool, follow: bool) -> Result<OwnedFd> {
+    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    if recursive {
+        flags |= OpenTreeFlags::AT_RECURSIVE;
+    }
+    if !follow {
+        flags |= OpenTreeFlags::AT_SYMLINK_NOFOLLOW;
+    }
+    open_tree(rustix::fs::CWD, source, flags).call(|| format!("open_tree({source:?}, {flags:?})"))
+}
+
 /// A detached copy of the mount at a descriptor; with `recursive`, of the mounts below it too.
 pub fn clone_tree(source: impl AsFd, recursive: bool) -> Result<OwnedFd> {
     let fd = source.as_fd();
@@ -200,14 +248,59 @@ fn mount_setattr(mount: BorrowedFd<'_>, attr: &MountAttr, recursive: bool) -> Re
     Ok(())
 }
 
+/// A change of a mount, made in one step (`mount_setattr(2)`).
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Change<'a> {
+    /// Attributes to set.
+    pub set: Attributes,
+    /// Attributes to clear.
+    pub clear: Attributes,
+    /// How mount events are to travel.
+    pub propagation: Option<Propagation>,
+    /// A user namespace through whose maps the mount is to show its owners (an idmapped mount). It must be detached and
+    /// never have been attached.
+    pub idmap: Option<BorrowedFd<'a>>,
+    /// Whether all mounts below are changed too, all or none.
+    pub recursive: bool,
+}
+
+impl Change<'_> {
+    /// Whether nothing would change.
+    pub fn is_empty(&self) -> bool {
+        self.set.is_empty() && self.clear.is_empty() && self.propagation.is_none() && self.idmap.is_none()
+    }
+}
+
+/// Changes a mount.
+///
+/// # Errors
+/// With an idmap `EINVAL` when the file system can't be idmapped on this kernel, or is idmapped already; `EPERM` when a
+/// user namespace that does not own the mount wants to clear what its owner has set.
+pub fn change(mount: impl AsFd, change: &Change<'_>) -> Result<()> {
+    let mut attr_clr = change.clear.0;
+    if change.set.0 & Attributes::ACCESS_TIMES.0 != 0 {
+        // The access time modes are one field: it must be cleared to be changed.
+        attr_clr |= Attributes::ACCESS_TIMES.0;
+    }
+    let (mut attr_set, mut userns_fd) = (change.set.0, 0);
+    if let Some(namespace) = change.idmap {
+        attr_set |= Attributes::IDMAP;
+        userns_fd =
+            u64::try_from(namespace.as_raw_fd()).map_err(|_| Error::new("mount_setattr(idmap)", Errno::BADF))?;
+    }
+    let propagation = match change.propagation {
+        None => 0,
+        Some(Propagation::Unbindable) => 1 << 17,
+        Some(Propagation::Private) => 1 << 18,
+        Some(Propagation::Slave) => 1 << 19,
+        Some(Propagation::Shared) => 1 << 20,
+    };
+    mount_setattr(mount.as_fd(), &MountAttr { attr_set, attr_clr, propagation, userns_fd }, change.recursive)
+}
+
 /// Sets and clears attributes of a mount; with `recursive`, of all below it, all or none.
 pub fn set_attributes(mount: impl AsFd, set: Attributes, clear: Attributes, recursive: bool) -> Result<()> {
-    let mut attr_clr = clear.0;
-    if set.0 & Attributes::ATIME_MASK != 0 {
-        // The access time modes are one field: it must be cleared to be changed.
-        attr_clr |= Attributes::ATIME_MASK;
-    }
-    mount_setattr(mount.as_fd(), &MountAttr { attr_set: set.0, attr_clr, propagation: 0, userns_fd: 0 }, recursive)
+    change(mount, &Change { set, clear, recursive, ..Change::default() })
 }
 
 /// Makes a detached mount show its owners through the maps of a user namespace (an idmapped mount), and sets further
@@ -216,21 +309,12 @@ pub fn set_attributes(mount: impl AsFd, set: Attributes, clear: Attributes, recu
 /// # Errors
 /// `EINVAL` when the file system can't be idmapped on this kernel, or is idmapped already.
 pub fn set_idmap(mount: impl AsFd, namespace: BorrowedFd<'_>, set: Attributes, recursive: bool) -> Result<()> {
-    let userns_fd =
-        u64::try_from(namespace.as_raw_fd()).map_err(|_| Error::new("mount_setattr(idmap)", Errno::BADF))?;
-    let attr = MountAttr { attr_set: set.0 | Attributes::IDMAP, attr_clr: 0, propagation: 0, userns_fd };
-    mount_setattr(mount.as_fd(), &attr, recursive)
+    change(mount, &Change { set, idmap: Some(namespace), recursive, ..Change::default() })
 }
 
 /// Sets how mount events travel.
 pub fn set_propagation(mount: impl AsFd, propagation: Propagation, recursive: bool) -> Result<()> {
-    let propagation = match propagation {
-        Propagation::Unbindable => 1 << 17,
-        Propagation::Private => 1 << 18,
-        Propagation::Slave => 1 << 19,
-        Propagation::Shared => 1 << 20,
-    };
-    mount_setattr(mount.as_fd(), &MountAttr { attr_set: 0, attr_clr: 0, propagation, userns_fd: 0 }, recursive)
+    change(mount, &Change { propagation: Some(propagation), recursive, ..Change::default() })
 }
 
 /// Makes the mount that the working directory is the root of the root of the mount namespace, and takes the old root
@@ -242,6 +326,13 @@ pub fn pivot_to_working_directory() -> Result<()> {
     rustix::process::pivot_root(".", ".").call(|| "pivot_root(\".\", \".\")".into())?;
     // The old root is now stacked on the new one at "/", and "." still is the new one: see NOTES of pivot_root(2).
     rustix::mount::unmount(".", UnmountFlags::DETACH).call(|| "umount2(\".\", MNT_DETACH)".into())?;
+    rustix::process::chdir("/").call(|| "chdir(\"/\")".into())
+}
+
+/// Makes the working directory the root directory of the process. Nothing is mounted or unmounted: what else is in the
+/// mount namespace stays there.
+pub fn change_root_to_working_directory() -> Result<()> {
+    rustix::process::chroot(".").call(|| "chroot(\".\")".into())?;
     rustix::process::chdir("/").call(|| "chdir(\"/\")".into())
 }
 

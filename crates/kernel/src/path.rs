@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
@@ -56,10 +56,16 @@ fn open_resolved(root: BorrowedFd<'_>, path: &Path, flags: OFlags, resolve: Reso
     }
 }
 
+/// Opens a path beneath `root` as [`open_in_root`], but with no symbolic link on the way: `ELOOP` for one.
+pub fn open_plain_in_root(root: impl AsFd, path: &Path, flags: OFlags) -> Result<OwnedFd> {
+    let strict = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_SYMLINKS;
+    open_resolved(root.as_fd(), path, flags, strict)
+}
+
 /// Opens a path beneath `root`, to mount on, making what is missing of it.
 ///
 /// Each missing part is made with `mkdirat` in a directory that is held open, and is opened again beneath the root:
-/// nothing can be made outside. A symbolic link whose target is missing is `ENOENT`.
+/// nothing can be made outside. What a symbolic link leads to is made where it leads inside `root`.
 pub fn open_or_create(root: impl AsFd, path: &Path, missing: Missing) -> Result<OwnedFd> {
     let root = root.as_fd();
     match open_in_root(root, path, OFlags::PATH) {
@@ -68,45 +74,82 @@ pub fn open_or_create(root: impl AsFd, path: &Path, missing: Missing) -> Result<
     }
 }
 
-fn create(root: BorrowedFd<'_>, path: &Path, missing: Missing) -> Result<OwnedFd> {
+/// How many dangling links are followed in one path: what the kernel allows of any kind (`path_resolution(7)`).
+const LINKS: usize = 40;
+
+/// The second half of [`open_or_create`], for a path that is known to be missing.
+///
+/// # Errors
+/// `EINVAL` for a `..` after what is missing; `ELOOP` when links lead in a circle.
+pub fn create(root: impl AsFd, path: &Path, missing: Missing) -> Result<OwnedFd> {
+    let root = root.as_fd();
+    let mut path = path.to_owned();
+    for _ in 0..LINKS {
+        match create_up_to_a_link(root, &path, missing)? {
+            Made::All(opened) => return Ok(opened),
+            Made::Link(next) => path = next,
+        }
+    }
+    Err(Error::new(format!("create({path:?}) beneath [{}]", root.as_raw_fd()), Errno::LOOP))
+}
+
+enum Made {
+    All(OwnedFd),
+    /// The same path with a dangling link in it replaced by what it says.
+    Link(PathBuf),
+}
+
+fn create_up_to_a_link(root: BorrowedFd<'_>, path: &Path, missing: Missing) -> Result<Made> {
+    let fail = |errno| Error::new(format!("create({path:?}) beneath [{}]", root.as_raw_fd()), errno);
     let names: Vec<&OsStr> = path
         .components()
         .filter_map(|part| match part {
             Component::Normal(name) => Some(name),
+            Component::ParentDir => Some(OsStr::new("..")),
             _ => None,
         })
         .collect();
-    if path.components().any(|part| part == Component::ParentDir) {
-        return Err(Error::new(format!("create({path:?}) beneath [{}]", root.as_raw_fd()), Errno::INVAL));
-    }
     // The part that exists is opened as far as it goes with links followed in the root; what is missing is made there.
     let mut existing = names.len();
+    let prefix = |length: usize| -> PathBuf {
+        std::iter::once(OsStr::new("/")).chain(names.iter().copied().take(length)).collect()
+    };
     let mut directory = loop {
-        existing = existing
-            .checked_sub(1)
-            .ok_or_else(|| Error::new(format!("create({path:?}) beneath [{}]", root.as_raw_fd()), Errno::NOENT))?;
-        let prefix: std::path::PathBuf =
-            std::iter::once(OsStr::new("/")).chain(names[..existing].iter().copied()).collect();
-        match open_in_root(root, &prefix, OFlags::PATH | OFlags::DIRECTORY) {
+        existing = existing.checked_sub(1).ok_or_else(|| fail(Errno::NOENT))?;
+        match open_in_root(root, &prefix(existing), OFlags::PATH | OFlags::DIRECTORY) {
             Ok(directory) => break directory,
             Err(error) if error.errno() == Errno::NOENT && existing > 0 => {}
             Err(error) => return Err(error),
         }
     };
+    if names.iter().skip(existing).any(|name| *name == "..") {
+        return Err(fail(Errno::INVAL));
+    }
     for (index, name) in names.iter().enumerate().skip(existing) {
         let last = index + 1 == names.len();
         let at = directory.as_fd();
-        let call = |what: &str| format!("{what}([{}], {name:?})", at.as_raw_fd());
-        if last && missing == Missing::File {
-            return create_in(at, name);
+        let opened = if last && missing == Missing::File {
+            create_in(at, name)
+        } else {
+            match rustix::fs::mkdirat(at, *name, Mode::from_raw_mode(0o755)) {
+                Ok(()) | Err(Errno::EXIST) => {}
+                Err(errno) => return Err(Error::new(format!("mkdirat([{}], {name:?})", at.as_raw_fd()), errno)),
+            }
+            open_child(at, name, OFlags::PATH | OFlags::DIRECTORY)
+        };
+        match opened {
+            Ok(opened) => directory = opened,
+            Err(error) if error.errno() == Errno::LOOP => {
+                let target = rustix::fs::readlinkat(at, *name, Vec::new())
+                    .call(|| format!("readlinkat([{}], {name:?})", at.as_raw_fd()))?;
+                // An absolute target replaces all that is before it.
+                let next = prefix(index).join(OsStr::from_bytes(target.to_bytes()));
+                return Ok(Made::Link(next.join(names.iter().skip(index + 1).collect::<PathBuf>())));
+            }
+            Err(error) => return Err(error),
         }
-        match rustix::fs::mkdirat(at, *name, Mode::from_raw_mode(0o755)) {
-            Ok(()) | Err(Errno::EXIST) => {}
-            Err(errno) => return Err(Error::new(call("mkdirat"), errno)),
-        }
-        directory = open_child(at, name, OFlags::PATH | OFlags::DIRECTORY)?;
     }
-    Ok(directory)
+    Ok(Made::All(directory))
 }
 
 /// Opens a plain name in a directory that is held, to mount on, making an empty file when there is none.
@@ -121,8 +164,9 @@ pub fn create_in(directory: impl AsFd, name: &OsStr) -> Result<OwnedFd> {
     }
 }
 
-/// Opens a name just made in a directory: no link, whatever somebody may have put in its place meanwhile.
-fn open_child(directory: BorrowedFd<'_>, name: &OsStr, flags: OFlags) -> Result<OwnedFd> {
+/// Opens a name in a directory that is held, for example one just made: no link, whatever somebody may have put in its
+/// place meanwhile (`ELOOP`).
+pub fn open_child(directory: BorrowedFd<'_>, name: &OsStr, flags: OFlags) -> Result<OwnedFd> {
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
     open_resolved(directory, Path::new(name), flags, resolve)
 }
@@ -150,6 +194,37 @@ pub fn read_in_root(root: impl AsFd, path: &Path, limit: usize) -> Result<Vec<u8
 /// Whether a descriptor is of a directory.
 pub fn is_directory(fd: impl AsFd) -> Result<bool> {
     Ok(file_type(fd.as_fd())? == FileType::Directory)
+}
+
+/// What tells files apart: the kind, the file system and the number in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The kind of file.
+    pub kind: FileType,
+    /// The permission bits.
+    pub mode: u32,
+    /// The number of the file system.
+    pub device: u64,
+    /// The number of the file in it.
+    pub inode: u64,
+    /// The device that a device file is of.
+    pub of_device: (u32, u32),
+    /// The length of a regular file.
+    pub length: u64,
+}
+
+/// The identity of the file behind a descriptor.
+pub fn identity(fd: impl AsFd) -> Result<Identity> {
+    let fd = fd.as_fd();
+    let stat = rustix::fs::fstat(fd).call(|| format!("fstat([{}])", fd.as_raw_fd()))?;
+    Ok(Identity {
+        kind: FileType::from_raw_mode(stat.st_mode),
+        mode: stat.st_mode & 0o7777,
+        device: stat.st_dev,
+        inode: stat.st_ino,
+        of_device: (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev)),
+        length: u64::try_from(stat.st_size).unwrap_or(0),
+    })
 }
 
 /// Whether a descriptor is on a procfs.
@@ -209,7 +284,7 @@ mod tests {
     use super::*;
     use std::os::unix::fs::symlink as std_symlink;
 
-    struct Dir(std::path::PathBuf);
+    struct Dir(PathBuf);
     impl Dir {
         fn new(name: &str) -> Self {
             let path = std::env::temp_dir().join(format!("casemate-path-{}-{name}", std::process::id()));
@@ -246,11 +321,67 @@ mod tests {
     }
 
     #[test]
-    fn a_dangling_link_is_not_created_through() {
+    fn what_a_dangling_link_leads_to_is_made_in_the_root() {
         let dir = Dir::new("dangling");
-        std_symlink("/nowhere/x", dir.0.join("link")).unwrap();
-        assert!(open_or_create(dir.fd(), Path::new("/link"), Missing::File).is_err());
-        assert!(!dir.0.join("nowhere").exists());
+        std_symlink("/casemate-nowhere/x", dir.0.join("link")).unwrap();
+        open_or_create(dir.fd(), Path::new("/link"), Missing::File).unwrap();
+        assert!(dir.0.join("casemate-nowhere/x").is_file());
+        assert!(!Path::new("/casemate-nowhere").exists());
+        // Through one link after the other, and relative ones.
+        std::fs::create_dir(dir.0.join("etc")).unwrap();
+        std_symlink("../jump/baz/hosts", dir.0.join("etc/hosts")).unwrap();
+        std_symlink("/../../tmp/foo", dir.0.join("jump")).unwrap();
+        open_or_create(dir.fd(), Path::new("/etc/hosts"), Missing::File).unwrap();
+        assert!(dir.0.join("tmp/foo/baz/hosts").is_file());
+        std_symlink("/round", dir.0.join("again")).unwrap();
+        std_symlink("/again", dir.0.join("round")).unwrap();
+        let error = open_or_create(dir.fd(), Path::new("/round"), Missing::File).unwrap_err();
+        assert_eq!(error.errno(), Errno::LOOP);
+        std_symlink("missing/../../..", dir.0.join("climb")).unwrap();
+        assert!(open_or_create(dir.fd(), Path::new("/climb/x"), Missing::File).is_err());
+    }
+
+    #[test]
+    fn links_are_refused_where_none_may_be() {
+        let dir = Dir::new("plain");
+        std::fs::create_dir(dir.0.join("real")).unwrap();
+        std_symlink("real", dir.0.join("link")).unwrap();
+        open_plain_in_root(dir.fd(), Path::new("/real"), OFlags::PATH).unwrap();
+        let error = open_plain_in_root(dir.fd(), Path::new("/link"), OFlags::PATH).unwrap_err();
+        assert_eq!(error.errno(), Errno::LOOP);
+    }
+
+    /// CVE-2021-30465: a directory on the way is exchanged with a link to the outside, over and over.
+    #[test]
+    fn a_race_for_the_way_makes_nothing_outside() {
+        use std::sync::atomic::{AtomicBool, Ordering};
+        let (dir, outside) = (Dir::new("race"), Dir::new("race-outside"));
+        for name in ["way", "a"] {
+            std::fs::create_dir(dir.0.join(name)).unwrap();
+        }
+        std_symlink(&outside.0, dir.0.join("trap")).unwrap();
+        let (root, done) = (dir.fd(), AtomicBool::new(false));
+        let made = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let flags = rustix::fs::RenameFlags::EXCHANGE;
+                while !done.load(Ordering::Relaxed) {
+                    rustix::fs::renameat_with(&root, "way", &root, "trap", flags).unwrap();
+                }
+            });
+            let end = std::time::Instant::now() + std::time::Duration::from_millis(800);
+            let mut made = 0;
+            for number in 0_u32.. {
+                if std::time::Instant::now() > end {
+                    break;
+                }
+                let missing = if number % 2 == 0 { Missing::Directory } else { Missing::File };
+                made += usize::from(open_or_create(&root, Path::new(&format!("/way/{number}/x")), missing).is_ok());
+            }
+            done.store(true, Ordering::Relaxed);
+            made
+        });
+        assert!(made > 0, "nothing was tried");
+        assert_eq!(std::fs::read_dir(&outside.0).unwrap().count(), 0, "made outside");
     }
 
     #[test]

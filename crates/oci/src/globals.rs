@@ -68,8 +68,13 @@ impl Globals {
 
     /// The runtime that they describe.
     pub(crate) fn runtime(&self) -> Runtime {
-        Runtime { systemd: self.systemd, hardened: self.hardened, warn: log::warn,
-            debug: log::debug, ..Runtime::new(&self.root) }
+        Runtime {
+            systemd: self.systemd,
+            hardened: self.hardened,
+            warn: log::warn,
+            debug: log::debug,
+            ..Runtime::new(&self.root)
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use crate::error::{Error, Step};
 use crate::init::{Lifetime, Setup};
 use crate::message::{self, FromInit};
 use crate::plan::Plan;
-use crate::sources::{Tree, idmap_trees, open_binds, open_devices};
+use crate::sources::{Tree, idmap_trees, open_binds, open_devices, open_mount_namespace};
 use crate::spawn::{Spawned, spawn};
 use crate::stdio::Stdio;
 use crate::{identity, idmaps, namespaces, netdevices};
@@ -157,7 +157,14 @@ pub(crate) fn create_attended(
     let callbacks = Callbacks { hooks, listener };
     let mut group = PreparedGroup::new(plan, lifetime.barrier.is_some())?;
     let (socket, theirs) = socket::pair().step("connect to the new process")?;
-    let setup = Setup { trees: open_binds(plan)?, devices: open_devices(plan)?, stdio, socket: theirs, lifetime };
+    let setup = Setup {
+        trees: open_binds(plan)?,
+        devices: open_devices(plan)?,
+        mount_namespace: open_mount_namespace(plan)?,
+        stdio,
+        socket: theirs,
+        lifetime,
+    };
     let early = group.early(plan)?;
     let Spawned { child, socket, trees } = match spawn(plan, joined, early.as_deref(), setup, socket) {
         Ok(spawned) => spawned,

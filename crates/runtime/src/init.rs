@@ -26,8 +26,10 @@ use crate::{environment, hooks, identity, idmaps, labels, program};
 pub(crate) struct Setup {
     /// Bind mounts, detached.
     pub(crate) trees: Vec<Tree>,
-    /// Device files, detached, in the order of the plan.
-    pub(crate) devices: Vec<OwnedFd>,
+    /// Device files, detached, in the order of the plan; those that are to be made have none.
+    pub(crate) devices: Vec<Option<OwnedFd>>,
+    /// The mount namespace to be in, unless it is a new one.
+    pub(crate) mount_namespace: Option<OwnedFd>,
     pub(crate) stdio: Stdio,
     /// Its end of the connection to the runtime.
     pub(crate) socket: OwnedFd,
@@ -60,7 +62,13 @@ pub(crate) struct Barrier {
 /// Sets the process up and executes the container's program. What fails is told to the runtime.
 pub(crate) fn run(plan: &Plan, setup: Setup) -> ! {
     let mut socket = setup.socket;
-    let held = Held { trees: setup.trees, devices: setup.devices, stdio: setup.stdio, lifetime: setup.lifetime };
+    let held = Held {
+        trees: setup.trees,
+        devices: setup.devices,
+        mount_namespace: setup.mount_namespace,
+        stdio: setup.stdio,
+        lifetime: setup.lifetime,
+    };
     let Err(error) = set_up(plan, held, &mut socket);
     message::send_failure(&socket, &error);
     process::exit_now(1)
@@ -69,13 +77,14 @@ pub(crate) fn run(plan: &Plan, setup: Setup) -> ! {
 /// [`Setup`] without the connection, which changes hands at the barrier.
 struct Held {
     trees: Vec<Tree>,
-    devices: Vec<OwnedFd>,
+    devices: Vec<Option<OwnedFd>>,
+    mount_namespace: Option<OwnedFd>,
     stdio: Stdio,
     lifetime: Lifetime,
 }
 
 fn set_up(plan: &Plan, held: Held, socket: &mut OwnedFd) -> Result<std::convert::Infallible, Error> {
-    let Held { trees, devices, stdio, lifetime } = held;
+    let Held { trees, devices, mount_namespace, stdio, lifetime } = held;
     let hidden = !idmaps::needs_help();
     if hidden {
         process::set_undumpable().step("hide from the container")?;
@@ -95,14 +104,13 @@ fn set_up(plan: &Plan, held: Held, socket: &mut OwnedFd) -> Result<std::convert:
         ToInit::Root(root) => root,
         other => return Err(unexpected(&other)),
     };
-    let root = RootTree::attach(plan, root)?;
+    let mut root = RootTree::attach(plan, root)?;
     root.mount_all(plan, prepared)?;
     let terminal = connect_stdio(plan, &root, stdio)?;
     let cwd = root.working_directory(&plan.process.cwd, plan.process.uid, plan.process.gid)?;
-    root.seal(plan)?;
     let state = run_hooks(plan, socket)?;
-    root.enter()?;
-    RootTree::propagate(plan.propagation)?;
+    root.seal(plan)?;
+    let cwd = root.enter(plan, mount_namespace.as_ref(), lifetime.no_pivot, cwd)?;
     if let Some(terminal) = &terminal {
         stdio::connect_terminal(&terminal.slave)?;
         terminal::set_controlling(&terminal.slave).step("take the terminal")?;

@@ -38,6 +38,8 @@ pub use create::{BoxError, CreateRequest, Created, RootFs, create};
 pub use error::{Error, Kind};
 pub use exec::{ExecRequest, exec};
 pub use features::features;
+pub use plan::mount::option_names;
+pub use sources::open_rootfs;
 pub use stdio::Stdio;
 
 /// The version of the runtime specification that is implemented.

@@ -29,7 +29,10 @@ pub(crate) fn open_joined(linux: &Linux) -> Result<Vec<(Namespaces, OwnedFd)>, E
         if kind == Namespaces::USER {
             require_maps(linux, &file, &field)?;
         }
-        files.push((kind, file));
+        // A mount namespace is entered when the container's tree is complete (`sources::open_mount_namespace`).
+        if kind != Namespaces::MOUNT {
+            files.push((kind, file));
+        }
     }
     Ok(files)
 }

@@ -138,7 +138,7 @@ impl Runtime {
             (self.warn)(warning);
         }
         let rootfs = bundle.rootfs()?;
-        let tree = sources::open_rootfs(&rootfs)?;
+        let tree = sources::open_rootfs(&rootfs, &bundle.spec)?;
         let root = Root::create(&self.root)?;
         let directory = root.claim(id)?;
         let record = self.record(id, &bundle, rootfs, &plan)?;

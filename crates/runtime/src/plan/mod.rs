@@ -5,15 +5,16 @@
 mod capabilities;
 mod devices;
 pub(crate) mod document;
-mod mount;
+pub(crate) mod mount;
 mod namespaces;
+mod options;
 mod process;
 mod resources;
 mod scheduling;
 mod sysctl;
 mod validate;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use casemate_kernel::cgroup::Limits;
 use casemate_kernel::mount::Propagation;
@@ -21,8 +22,8 @@ use casemate_kernel::namespace::{IdMap, Namespaces, TimeOffset};
 use oci_spec::runtime::{Linux, Spec};
 
 pub(crate) use devices::DevicePlan;
-pub(crate) use mount::{MountIdmap, MountKind, MountPlan};
-pub(crate) use namespaces::{convert_maps, kind as namespace_kind, namespaces};
+pub(crate) use mount::{MountIdmap, MountKind, MountPlan, SourceLink};
+pub(crate) use namespaces::{MountNamespace, convert_maps, kind as namespace_kind, namespaces};
 pub(crate) use process::ProcessPlan;
 pub(crate) use resources::resource_limits;
 
@@ -50,14 +51,19 @@ pub(crate) struct Plan {
     pub(crate) resctrl: Option<resctrl::Plan>,
     pub(crate) hostname: Option<String>,
     pub(crate) domainname: Option<String>,
+    /// Whose mount namespace the process is in once it is set up. The setup is done in a new one always.
+    pub(crate) mount_namespace: MountNamespace,
     pub(crate) mounts: Vec<MountPlan>,
+    /// The SELinux context of mounts, when the host has SELinux.
+    pub(crate) mount_label: Option<String>,
     pub(crate) devices: Vec<DevicePlan>,
     pub(crate) masked: Vec<PathBuf>,
     pub(crate) read_only: Vec<PathBuf>,
     /// Files below `/proc/sys`, relative to it, and what to write.
     pub(crate) sysctls: Vec<(PathBuf, String)>,
     pub(crate) read_only_root: bool,
-    pub(crate) propagation: Option<Propagation>,
+    /// How mount events travel from and to the root, and whether that is so for all mounts below it.
+    pub(crate) propagation: Option<(Propagation, bool)>,
     /// The path of the control group beneath each hierarchy's mount point.
     pub(crate) cgroup: String,
     pub(crate) limits: Limits,
@@ -70,12 +76,9 @@ impl Plan {
     pub(crate) fn new(id: &str, spec: &Spec) -> Result<Self, Error> {
         validate::spec(spec)?;
         let linux = spec.linux().as_ref().ok_or_else(|| Error::field("linux", "missing"))?;
-        refuse_what_is_not_offered(linux)?;
-        let (new, joined) = namespaces(linux)?;
+        let (mut new, mut joined) = namespaces(linux)?;
+        let mount_namespace = MountNamespace::take(&mut new, &mut joined)?;
         let user = new.contains(Namespaces::USER);
-        if !new.contains(Namespaces::MOUNT) {
-            return Err(Error::field("linux.namespaces", "a container has a mount namespace of its own"));
-        }
         let own = joined.iter().fold(new, |all, (kind, _)| all | *kind);
         let in_user_namespace = own.contains(Namespaces::USER);
         let uids = id_maps("linux.uidMappings", linux.uid_mappings().as_deref(), user, in_user_namespace)?;
@@ -86,13 +89,18 @@ impl Plan {
             process.check_mapped(&uids, &gids)?;
         }
         let root = spec.root().as_ref().ok_or_else(|| Error::field("root", "missing"))?;
+        let mount_label = linux
+            .mount_label()
+            .clone()
+            .filter(|label| !label.is_empty() && Path::new("/sys/fs/selinux/enforce").exists());
+        let around = mount::Surroundings { in_user_namespace, label: mount_label.as_deref() };
         let mounts = spec
             .mounts()
             .as_deref()
             .unwrap_or_default()
             .iter()
             .enumerate()
-            .map(|(index, mount)| mount::plan(index, mount, in_user_namespace))
+            .map(|(index, mount)| mount::plan(index, mount, around))
             .collect::<Result<_, _>>()?;
         Ok(Self {
             hostname: validate::uts_name("hostname", spec.hostname().as_deref(), own)?,
@@ -104,26 +112,21 @@ impl Plan {
             joined,
             uids,
             gids,
+            mount_namespace,
             mounts,
+            mount_label,
             devices: devices(linux)?,
             masked: absolute("linux.maskedPaths", linux.masked_paths().as_deref())?,
             read_only: absolute("linux.readonlyPaths", linux.readonly_paths().as_deref())?,
             sysctls: sysctls(linux)?,
             read_only_root: root.readonly().unwrap_or(false),
-            propagation: linux.rootfs_propagation().as_deref().map(propagation).transpose()?,
+            propagation: root_propagation(linux)?,
             cgroup: cgroup::path(id, linux.cgroups_path().as_deref())?,
             limits: resources::limits(linux)?,
             process,
             hooks: Hooks::new(spec)?,
         })
     }
-}
-
-fn refuse_what_is_not_offered(linux: &Linux) -> Result<(), Error> {
-    let offered = |present: bool, field: &str| {
-        if present { Err(Error::field(field, "this runtime does not offer it")) } else { Ok(()) }
-    };
-    offered(linux.mount_label().as_ref().is_some_and(|label| !label.is_empty()), "linux.mountLabel")
 }
 
 fn absolute(field: &str, paths: Option<&[String]>) -> Result<Vec<PathBuf>, Error> {
@@ -137,15 +140,24 @@ fn absolute(field: &str, paths: Option<&[String]>) -> Result<Vec<PathBuf>, Error
         .collect()
 }
 
-fn propagation(name: &str) -> Result<Propagation, Error> {
+/// `linux.rootfsPropagation`; an empty one is none.
+pub(crate) fn root_propagation(linux: &Linux) -> Result<Option<(Propagation, bool)>, Error> {
+    linux.rootfs_propagation().as_deref().filter(|name| !name.is_empty()).map(propagation).transpose()
+}
+
+fn propagation(name: &str) -> Result<(Propagation, bool), Error> {
     match name {
-        "private" | "rprivate" => Ok(Propagation::Private),
-        "slave" | "rslave" => Ok(Propagation::Slave),
-        "shared" | "rshared" => Ok(Propagation::Shared),
-        "unbindable" | "runbindable" => Ok(Propagation::Unbindable),
+        "private" => Ok((Propagation::Private, false)),
+        "rprivate" => Ok((Propagation::Private, true)),
+        "slave" => Ok((Propagation::Slave, false)),
+        "rslave" => Ok((Propagation::Slave, true)),
+        "shared" => Ok((Propagation::Shared, false)),
+        "rshared" => Ok((Propagation::Shared, true)),
+        "unbindable" => Ok((Propagation::Unbindable, false)),
+        "runbindable" => Ok((Propagation::Unbindable, true)),
         other => Err(Error::field(
             "linux.rootfsPropagation",
-            format!("{other:?} is none of shared, slave, private, unbindable"),
+            format!("{other:?} is none of shared, slave, private, unbindable, rshared, rslave, rprivate, runbindable"),
         )),
     }
 }

@@ -71,6 +71,39 @@ pub(crate) fn time_offsets(linux: &Linux, new: Namespaces) -> Result<Vec<TimeOff
     Ok(list)
 }
 
+/// The mount namespace that the process is to be in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum MountNamespace {
+    /// One of its own.
+    Own,
+    /// The one this runtime is in, since the specification names none.
+    Runtimes,
+    /// Another one, by its file.
+    Joined(PathBuf),
+}
+
+impl MountNamespace {
+    /// Takes the mount namespace out of those to make and to enter, and puts in its place a new one: the container's tree
+    /// is always made in one that nobody else sees. One that is joined, or the host's, is entered when that is done.
+    pub(super) fn take(new: &mut Namespaces, joined: &mut Vec<(Namespaces, PathBuf)>) -> Result<Self, Error> {
+        let wanted = if new.contains(Namespaces::MOUNT) {
+            return Ok(Self::Own);
+        } else if let Some(position) = joined.iter().position(|(kind, _)| *kind == Namespaces::MOUNT) {
+            Self::Joined(joined.remove(position).1)
+        } else {
+            Self::Runtimes
+        };
+        let user = new.contains(Namespaces::USER) || joined.iter().any(|(kind, _)| *kind == Namespaces::USER);
+        if user && wanted == Self::Runtimes {
+            // Nobody but the host's root may enter it, and by then the process is that no more.
+            let why = "a container with a user namespace needs a mount namespace, which is not listed";
+            return Err(Error::field("linux.namespaces", why));
+        }
+        *new |= Namespaces::MOUNT;
+        Ok(wanted)
+    }
+}
+
 /// The lines of an id map, checked for what the kernel would refuse without saying why.
 ///
 /// A new user namespace needs them; one that is entered has its own, which those given must be
