@@ -181,7 +181,9 @@ impl Runtime {
 
     /// The plan of a bundle.
     pub(super) fn plan(&self, id: &str, bundle: &Bundle) -> Result<Plan, Error> {
-        Plan::new(id, &bundle.spec)
+        let mut plan = Plan::new(id, &bundle.spec)?;
+        plan.in_bundle(&bundle.path, bundle.rootfs()?);
+        Ok(plan)
     }
 
     fn record(&self, id: &str, bundle: &Bundle, rootfs: PathBuf, plan: &Plan) -> Result<Record, Error> {

@@ -53,6 +53,8 @@ pub(crate) struct Plan {
     pub(crate) domainname: Option<String>,
     /// Whose mount namespace the process is in once it is set up. The setup is done in a new one always.
     pub(crate) mount_namespace: MountNamespace,
+    /// Where the root file system is on the host, for hooks that look for it there.
+    pub(crate) rootfs: Option<PathBuf>,
     pub(crate) mounts: Vec<MountPlan>,
     /// The SELinux context of mounts, when the host has SELinux.
     pub(crate) mount_label: Option<String>,
@@ -113,6 +115,7 @@ impl Plan {
             uids,
             gids,
             mount_namespace,
+            rootfs: None,
             mounts,
             mount_label,
             devices: devices(linux)?,
@@ -126,6 +129,19 @@ impl Plan {
             process,
             hooks: Hooks::new(spec)?,
         })
+    }
+}
+
+impl Plan {
+    /// Says where the bundle and its root file system are: relative sources of bind mounts count from there.
+    pub(crate) fn in_bundle(&mut self, bundle: &Path, rootfs: PathBuf) {
+        self.rootfs = Some(rootfs);
+        for mount in &mut self.mounts {
+            if let MountKind::Bind { source, .. } = &mut mount.kind {
+                // An absolute one stays as it is.
+                *source = bundle.join(&*source);
+            }
+        }
     }
 }
 

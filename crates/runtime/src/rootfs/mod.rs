@@ -35,14 +35,23 @@ pub(crate) struct RootTree {
 }
 
 impl RootTree {
-    /// Attaches the root over `/`, where it is found by its descriptor only until it is entered.
+    /// Attaches the root over `/`, where it is found by its descriptor only until it is entered; with hooks that are to see
+    /// it, where they look for it: in its own place, if the way there is open to the container's root.
     pub(crate) fn attach(plan: &Plan, root: OwnedFd) -> Result<Self, Error> {
         // In a user namespace of its own the copy of the host's mounts passes nothing on; otherwise it would.
         if !plan.new.contains(Namespaces::USER) {
             init::make_private()?;
         }
         let identity = path::identity(&root).step("root file system")?;
-        mount::attach(&root, init::open_root()?).step("attach the root file system")?;
+        let place = match &plan.rootfs {
+            Some(path) if plan.hooks.before_the_root_is_entered() => {
+                let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+                rustix::fs::open(path, flags, Mode::empty()).ok()
+            }
+            _ => None,
+        };
+        let place = if let Some(place) = place { place } else { init::open_root()? };
+        mount::attach(&root, place).step("attach the root file system")?;
         Ok(Self { root, identity, late: Vec::new(), procs: Vec::new() })
     }
 
