@@ -1,17 +1,58 @@
-//! What this runtime offers, from the tables that the code reads specifications with (`features.md`).
+//! What this runtime offers (`features.md`, `features-linux.md`), from the tables that the code reads specifications with.
 
-use oci_spec::runtime::{Features, FeaturesBuilder};
+use casemate_kernel::{capability, mempolicy};
+use casemate_posture::Capability;
+use serde_json::{Value, json};
 
-use crate::error::Error;
+use crate::plan::{NAMESPACES, option_names};
+use crate::{hooks, seccomp};
 
-/// The features document.
-///
-/// # Errors
-/// None that is known: the document is built from tables.
-pub fn features() -> Result<Features, Error> {
-    FeaturesBuilder::default()
-        .oci_version_min("1.0.0")
-        .oci_version_max(crate::SPEC_VERSION)
-        .build()
-        .map_err(|error| Error::other("features", error))
+/// The features document: what the runtime can do. As the specification has it, that is not what this host's kernel has,
+/// but for the capabilities and the flags of filters that can be set here.
+pub fn features() -> Value {
+    json!({
+        "ociVersionMin": "1.0.0",
+        "ociVersionMax": crate::SPEC_VERSION,
+        "hooks": hooks::POINTS,
+        "mountOptions": option_names(),
+        "linux": linux(),
+        "annotations": {
+            "io.casemate.version": env!("CARGO_PKG_VERSION"),
+        },
+        "potentiallyUnsafeConfigAnnotations": [],
+    })
+}
+
+fn linux() -> Value {
+    let count = capability::count();
+    let capabilities: Vec<&str> =
+        Capability::ALL.iter().filter(|known| known.number() < count).map(|known| known.name()).collect();
+    json!({
+        "namespaces": NAMESPACES.map(|(kind, _)| kind.to_string()),
+        "capabilities": capabilities,
+        "cgroup": {
+            "v1": true,
+            "v2": true,
+            "systemd": false,
+            "systemdUser": false,
+            "rdma": true,
+        },
+        "seccomp": {
+            "enabled": true,
+            "actions": seccomp::features::ACTIONS,
+            "operators": seccomp::features::OPERATORS,
+            "archs": seccomp::features::ARCHITECTURES,
+            "knownFlags": seccomp::features::known_flags(),
+            "supportedFlags": seccomp::features::supported_flags(),
+        },
+        "apparmor": { "enabled": true },
+        "selinux": { "enabled": true },
+        "intelRdt": { "enabled": true, "schemata": true, "monitoring": true },
+        "memoryPolicy": {
+            "modes": mempolicy::MODES.map(|(name, _)| name),
+            "flags": mempolicy::FLAGS.map(|(name, _)| name),
+        },
+        "mountExtensions": { "idmap": { "enabled": true } },
+        "netDevices": { "enabled": true },
+    })
 }

@@ -13,6 +13,15 @@ use rustix::fs::{MemfdFlags, SeekFrom};
 
 use crate::error::{Error, Step};
 
+const PRESTART: &str = "prestart";
+const CREATE_RUNTIME: &str = "createRuntime";
+const CREATE_CONTAINER: &str = "createContainer";
+const START_CONTAINER: &str = "startContainer";
+const POSTSTART: &str = "poststart";
+const POSTSTOP: &str = "poststop";
+/// The points of a container's life at which hooks are run, in their order.
+pub(crate) const POINTS: [&str; 6] = [PRESTART, CREATE_RUNTIME, CREATE_CONTAINER, START_CONTAINER, POSTSTART, POSTSTOP];
+
 /// How much of what a hook writes is kept for the message when it fails.
 const KEPT_OUTPUT: usize = 4096;
 
@@ -57,12 +66,12 @@ impl Hooks {
         #[allow(deprecated)]
         let prestart = hooks.prestart();
         Ok(Self {
-            prestart: plan_all("prestart", prestart.as_deref())?,
-            create_runtime: plan_all("createRuntime", hooks.create_runtime().as_deref())?,
-            create_container: plan_all("createContainer", hooks.create_container().as_deref())?,
-            start_container: plan_all("startContainer", hooks.start_container().as_deref())?,
-            poststart: plan_all("poststart", hooks.poststart().as_deref())?,
-            poststop: plan_all("poststop", hooks.poststop().as_deref())?,
+            prestart: plan_all(PRESTART, prestart.as_deref())?,
+            create_runtime: plan_all(CREATE_RUNTIME, hooks.create_runtime().as_deref())?,
+            create_container: plan_all(CREATE_CONTAINER, hooks.create_container().as_deref())?,
+            start_container: plan_all(START_CONTAINER, hooks.start_container().as_deref())?,
+            poststart: plan_all(POSTSTART, hooks.poststart().as_deref())?,
+            poststop: plan_all(POSTSTOP, hooks.poststop().as_deref())?,
         })
     }
 

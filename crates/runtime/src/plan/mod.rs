@@ -23,7 +23,8 @@ use oci_spec::runtime::{Linux, Spec};
 
 pub(crate) use devices::DevicePlan;
 pub(crate) use mount::{MountIdmap, MountKind, MountPlan, SourceLink};
-pub(crate) use namespaces::{MountNamespace, convert_maps, kind as namespace_kind, namespaces};
+pub(crate) use namespaces::{MountNamespace, NAMESPACES, convert_maps, kind as namespace_kind, namespaces};
+pub(crate) use options::option_names;
 pub(crate) use process::ProcessPlan;
 pub(crate) use resources::resource_limits;
 

@@ -7,17 +7,21 @@ use oci_spec::runtime::{Linux, LinuxIdMapping, LinuxNamespaceType};
 
 use crate::error::Error;
 
+/// Every type of namespace, by the specification's word.
+pub(crate) const NAMESPACES: [(LinuxNamespaceType, Namespaces); 8] = [
+    (LinuxNamespaceType::Cgroup, Namespaces::CGROUP),
+    (LinuxNamespaceType::Ipc, Namespaces::IPC),
+    (LinuxNamespaceType::Mount, Namespaces::MOUNT),
+    (LinuxNamespaceType::Network, Namespaces::NETWORK),
+    (LinuxNamespaceType::Pid, Namespaces::PID),
+    (LinuxNamespaceType::Time, Namespaces::TIME),
+    (LinuxNamespaceType::User, Namespaces::USER),
+    (LinuxNamespaceType::Uts, Namespaces::UTS),
+];
+
+/// The kernel's kind for a type of the specification.
 pub(crate) fn kind(namespace: LinuxNamespaceType) -> Namespaces {
-    match namespace {
-        LinuxNamespaceType::Mount => Namespaces::MOUNT,
-        LinuxNamespaceType::Cgroup => Namespaces::CGROUP,
-        LinuxNamespaceType::Uts => Namespaces::UTS,
-        LinuxNamespaceType::Ipc => Namespaces::IPC,
-        LinuxNamespaceType::User => Namespaces::USER,
-        LinuxNamespaceType::Pid => Namespaces::PID,
-        LinuxNamespaceType::Network => Namespaces::NETWORK,
-        LinuxNamespaceType::Time => Namespaces::TIME,
-    }
+    NAMESPACES.iter().find(|(known, _)| *known == namespace).map_or(Namespaces::empty(), |(_, kind)| *kind)
 }
 
 /// The namespaces to make and to enter; the kinds of a specification that [`exec`](crate::exec()) enters.

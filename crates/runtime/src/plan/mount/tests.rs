@@ -87,7 +87,7 @@ fn idmaps_are_refused_by_field() {
     let out = bind(
         r#","uidMappings":[{"containerID":0,"hostID":4294967295,"size":2}],"gidMappings":[{"containerID":0,"hostID":0,"size":1}]"#,
     );
-    assert!(refused(&out).starts_with("mounts[3].uidMappings: "), "{}", refused(&out));
+    assert!(refused(&out).starts_with("mounts[3].uidMappings[0]: "), "{}", refused(&out));
 }
 
 #[test]
