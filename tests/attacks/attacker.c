@@ -6,7 +6,8 @@
  *     families               which socket families can be had: also by the i386 entry
  *     calls                  system calls that escapes begin with
  *     fork N                 how many processes can be had, at most N
- *     exhaust WHAT [SECONDS] takes as much of a resource as it can, and keeps it: fds, epoll, inotify, watches, keys, pts, mqueue, shm,
+ *     exhaust WHAT [SECONDS [MOST]]
+ *                            takes as much of a resource as it can, and keeps it: fds, epoll, inotify, watches, keys, pts, mqueue, shm,
  *                            sem, msg, inodes
  *     swap SECONDS A B       exchanges two names, all the time
  *     abstract NAME          connects to an abstract socket
@@ -275,11 +276,14 @@ static int forks(long most) {
     return 0;
 }
 
+static long at_most = 1L << 40;
+
 static int count_until(const char *what, long (*take)(long), long most) {
     long taken = 0;
+    if (at_most < most) most = at_most;
     errno = 0;
     while (taken < most && take(taken) >= 0) taken++;
-    printf("%s %ld %s\n", what, taken, taken == most ? "unbounded" : error());
+    printf("%s %ld %s\n", what, taken, taken == most ? "enough" : error());
     fflush(stdout);
     return 0;
 }
@@ -408,6 +412,7 @@ int main(int argc, char **argv) {
     if (!strcmp(what, "families")) return families();
     if (!strcmp(what, "fork")) return forks(atol(word));
     if (!strcmp(what, "exhaust")) {
+        if (argc > 4) at_most = atol(argv[4]);
         int unknown = exhaust(word);
         if (argc > 3) sleep(atoi(argv[3]));
         return unknown;

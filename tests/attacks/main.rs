@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod calls;
+mod exhaust;
 mod identity;
 mod joining;
 mod mounts;
@@ -11,4 +12,5 @@ mod procfs;
 mod program;
 mod race;
 mod table;
+mod terminal;
 mod ways;
