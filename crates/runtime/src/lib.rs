@@ -31,6 +31,7 @@ mod rootfs;
 pub mod seccomp;
 mod sources;
 mod spawn;
+pub mod statistics;
 mod stdio;
 
 pub use cgroup::{CgroupRecord, ContainerGroup, read_update};

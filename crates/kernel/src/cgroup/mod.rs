@@ -6,6 +6,7 @@ mod bpf;
 mod device;
 mod layout;
 mod limits;
+mod oom;
 mod processes;
 mod site;
 mod subtree;
@@ -26,6 +27,7 @@ pub use limits::{
     DeviceWeight, HugepageLimit, InterfacePriority, LimitError, Limits, RdmaLimit, Throttle, ThrottleKind, io_weight,
     weight_of_shares,
 };
+pub use oom::{OomEvents, OomWatch};
 pub use site::Site;
 pub use usage::OomKills;
 
@@ -118,6 +120,23 @@ impl Cgroup {
     /// The directory that has a controller, for a file that this type has no method for.
     pub fn directory_of(&self, controller: Controller) -> Option<BorrowedFd<'_>> {
         self.place(controller).map(|place| place.directory)
+    }
+
+    /// Whether the group has a controller on version 2; `None` without it.
+    pub fn is_unified(&self, controller: Controller) -> Option<bool> {
+        self.place(controller).map(|place| place.unified)
+    }
+
+    /// What a file of a controller says; `None` when the group, or this kernel, does not have it.
+    pub fn read(&self, controller: Controller, file: &str) -> Result<Option<String>> {
+        let Some(directory) = self.directory_of(controller) else {
+            return Ok(None);
+        };
+        match read_file(directory, file) {
+            Ok(text) => Ok(Some(text)),
+            Err(error) if matches!(error.errno(), Errno::NOENT | Errno::NODEV | Errno::OPNOTSUPP) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     fn place(&self, controller: Controller) -> Option<Place<'_>> {

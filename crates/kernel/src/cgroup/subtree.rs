@@ -100,7 +100,7 @@ pub(super) fn parent_lacks(mount: &OwnedFd, path: &str, unified: bool, controlle
     let Some((parent, _)) = path.rsplit_once('/') else {
         return false;
     };
-    if !exists(mount, parent) || exists(mount, format!("{parent}/{file}")) {
+    if exists(mount, format!("{parent}/{file}")) || !exists(mount, parent) {
         return false;
     }
     // A group of version 2 has files of controllers that are handed down to it only.

@@ -1,6 +1,6 @@
 //! What a group has used and suffered.
 
-use super::{Cgroup, Controller, Version, read_file};
+use super::{Cgroup, Controller};
 use crate::error::Result;
 
 /// How often the out-of-memory killer struck in a group.
@@ -10,30 +10,22 @@ pub struct OomKills(pub u64);
 impl Cgroup {
     /// Processes of this group that were killed for lack of memory since it was made; none when memory is not controlled.
     pub fn oom_kills(&self) -> Result<OomKills> {
-        let Some(directory) = self.directory_of(Controller::Memory) else {
-            return Ok(OomKills::default());
-        };
-        let file = if self.version() == Version::V2 { "memory.events" } else { "memory.oom_control" };
-        let text = match read_file(directory, file) {
-            Ok(text) => text,
-            // A group that was not given the memory controller.
-            Err(error) if error.errno() == rustix::io::Errno::NOENT => {
-                return Ok(OomKills::default());
-            }
-            Err(error) => return Err(error),
-        };
+        let unified = self.is_unified(Controller::Memory) == Some(true);
+        let file = if unified { "memory.events" } else { "memory.oom_control" };
+        let text = self.read(Controller::Memory, file)?.unwrap_or_default();
         Ok(OomKills(value_of(&text, "oom_kill").unwrap_or(0)))
     }
 
     /// Memory in use, in bytes, when it is controlled.
     pub fn memory_used(&self) -> Option<u64> {
-        let file = if self.version() == Version::V2 { "memory.current" } else { "memory.usage_in_bytes" };
-        read_file(self.directory_of(Controller::Memory)?, file).ok()?.trim().parse().ok()
+        let unified = self.is_unified(Controller::Memory)?;
+        let file = if unified { "memory.current" } else { "memory.usage_in_bytes" };
+        self.read(Controller::Memory, file).ok()??.trim().parse().ok()
     }
 }
 
 /// The number after a key in a file of "key number" lines.
-fn value_of(text: &str, key: &str) -> Option<u64> {
+pub(super) fn value_of(text: &str, key: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')?.trim().parse().ok())
 }
 

@@ -242,4 +242,33 @@ mod tests {
             assert!(error.to_string().starts_with("linux.cgroupsPath: "), "{error}");
         }
     }
+
+    #[test]
+    fn a_group_is_found_by_its_record_updated_counted_and_removed() {
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("SKIP: needs root");
+            return;
+        }
+        let layout = Layout::detect().unwrap();
+        let asked = format!("casemate-test-record-{}", std::process::id());
+        let path = path("id", Some(Path::new(&asked))).unwrap();
+        let cgroup = Site::with_everything(&layout, &path).unwrap().create().unwrap();
+        let record = ContainerGroup { cgroup }.record();
+        let json = serde_json::to_string(&record).unwrap();
+        let record: CgroupRecord = serde_json::from_str(&json).unwrap();
+        let group = ContainerGroup::open(&record).unwrap();
+        let json = br#"{"pids":{"limit":7},"memory":{"limit":33554432}}"#;
+        let has = |controller| group.has(controller);
+        if has(Controller::Pids) && has(Controller::Memory) {
+            group.update(&read_update(json).unwrap()).unwrap();
+            let statistics = group.statistics().unwrap();
+            assert_eq!(statistics.pids.limit, 7);
+            assert_eq!(statistics.memory.usage.limit, 33_554_432);
+            assert!(!statistics.memory.raw.is_empty());
+        }
+        let error = group.update(&read_update(br#"{"cpu":{"idle":3}}"#).unwrap()).unwrap_err();
+        assert!(error.to_string().starts_with("linux.resources.cpu.idle: "), "{error}");
+        group.remove().unwrap();
+        assert!(ContainerGroup::open_if_there(&record).unwrap().is_none());
+    }
 }

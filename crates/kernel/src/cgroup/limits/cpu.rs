@@ -86,10 +86,10 @@ impl Limits {
             writes.push(Write::new("cpu.shares", CPU, "cpu.shares", value.to_string()));
         }
         if let Some(value) = self.cpu_period {
-            writes.push(Write::new("cpu.period", CPU, "cpu.cfs_period_us", value.to_string()).rare());
+            writes.push(Write::new("cpu.period", CPU, "cpu.cfs_period_us", value.to_string()));
         }
         if let Some(value) = self.cpu_quota {
-            writes.push(Write::new("cpu.quota", CPU, "cpu.cfs_quota_us", value.to_string()).rare());
+            writes.push(Write::new("cpu.quota", CPU, "cpu.cfs_quota_us", value.to_string()));
         }
         if let Some(value) = self.cpu_burst {
             writes.push(Write::new("cpu.burst", CPU, "cpu.cfs_burst_us", value.to_string()).rare());
@@ -129,7 +129,7 @@ impl Limits {
             let (now_quota, now_period) = (now.next().unwrap_or("max"), now.next().and_then(|text| text.parse().ok()));
             let quota = self.cpu_quota.map_or_else(|| now_quota.to_owned(), max_or);
             let period = self.cpu_period.or(now_period).unwrap_or(DEFAULT_PERIOD);
-            writes.push(Write::new(field, CPU, "cpu.max", format!("{quota} {period}")).rare());
+            writes.push(Write::new(field, CPU, "cpu.max", format!("{quota} {period}")));
         }
         if let Some(value) = self.cpu_burst {
             writes.push(Write::new("cpu.burst", CPU, "cpu.max.burst", value.to_string()).rare());
