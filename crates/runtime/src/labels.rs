@@ -1,7 +1,7 @@
 //! The labels that security modules give a process: an AppArmor profile, an SELinux context.
 
 use casemate_kernel::keyring;
-use casemate_kernel::lsm::{self, Attribute};
+use casemate_kernel::lsm::Attribute;
 use rustix::io::Errno;
 
 use crate::error::{Error, Step};
@@ -65,14 +65,4 @@ impl Labels<'_> {
         }
         Ok(())
     }
-}
-
-/// Whether AppArmor is in force on this host.
-pub(crate) fn apparmor_enabled() -> bool {
-    lsm::apparmor_enabled()
-}
-
-/// Whether SELinux is in force on this host.
-pub(crate) fn selinux_enabled() -> bool {
-    lsm::selinux_enabled()
 }

@@ -38,13 +38,6 @@ pub(crate) struct Made {
     monitoring: Option<PathBuf>,
 }
 
-impl Made {
-    /// Whether nothing was made.
-    pub(crate) fn is_empty(&self) -> bool {
-        *self == Self::default()
-    }
-}
-
 /// Checks `linux.intelRdt` for a container.
 pub(crate) fn plan(linux: &Linux, id: &str) -> Result<Option<Plan>, Error> {
     if linux.intel_rdt().is_none() {

@@ -63,6 +63,17 @@ pub(super) fn run(call: &Call<'_>, arguments: VecDeque<OsString>) -> Result<u8, 
     Ok(u8::try_from(finished.code).unwrap_or(u8::MAX))
 }
 
+/// How many sockets a service manager hands over (`sd_listen_fds(3)`), for the program.
+fn listened() -> Result<u32, Failure> {
+    if std::env::var_os("NOTIFY_SOCKET").is_some() {
+        crate::log::warn("NOTIFY_SOCKET is not passed on: the program can't tell the service manager that it is ready");
+    }
+    match std::env::var("LISTEN_FDS") {
+        Err(_) => Ok(0),
+        Ok(text) => text.parse().map_err(|_| Failure::new(format!("LISTEN_FDS={text:?} is no such number"))),
+    }
+}
+
 fn options(parsed: &Parsed) -> Result<CreateOptions, Failure> {
     let absolute = |path: Option<PathBuf>| {
         path.map(|path| std::path::absolute(&path).map_err(|error| Failure::new(format!("{path:?}: {error}"))))
@@ -75,6 +86,7 @@ fn options(parsed: &Parsed) -> Result<CreateOptions, Failure> {
         pidfd_socket: absolute(parsed.path("pidfd-socket"))?,
         pid_file: absolute(parsed.path("pid-file"))?,
         preserved: parsed.number("preserve-fds")?.unwrap_or(0),
+        listened: listened()?,
         keep_keyring: parsed.is_set("no-new-keyring"),
         no_pivot: parsed.is_set("no-pivot"),
     })

@@ -1,10 +1,12 @@
 //! The commands: which there are, and what each is called with.
 
 mod control;
+mod events;
 mod exec;
 mod make;
 mod observe;
 mod spec;
+mod update;
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -23,7 +25,7 @@ pub(crate) struct Call<'a> {
 type Run = fn(&Call<'_>, VecDeque<OsString>) -> Result<u8, Failure>;
 
 /// Name, arguments and what it does, in the order of `--help`.
-const COMMANDS: [(&str, &str, &str, Run); 15] = [
+const COMMANDS: [(&str, &str, &str, Run); 17] = [
     ("create", "ID --bundle DIRECTORY", "make a container, which waits to be started", make::create),
     ("start", "ID", "start a container that was created", control::start),
     ("run", "ID --bundle DIRECTORY", "create and start a container, and wait for it", make::run),
@@ -35,6 +37,8 @@ const COMMANDS: [(&str, &str, &str, Run); 15] = [
     ("ps", "ID [PS OPTION...]", "list the processes of a container", observe::ps),
     ("pause", "ID", "freeze the processes of a container", control::pause),
     ("resume", "ID", "let the processes of a paused container go on", control::resume),
+    ("update", "ID --memory 64M …", "change limits of a container", update::update),
+    ("events", "ID [--stats]", "print what a container uses, as JSON", events::events),
     ("spec", "", "write a specification to start from", spec::spec),
     ("features", "", "print what this runtime offers, as JSON", observe::features),
     ("checkpoint", "ID", "not supported", not_supported),

@@ -76,6 +76,19 @@ impl ContainerGroup {
         }
     }
 
+    /// A group below it.
+    ///
+    /// # Errors
+    /// On version 1, where it may exist in some hierarchies only, and a process in it would be out of the limits of the
+    /// others; when there is none.
+    pub(crate) fn into_below(self, path: &str) -> Result<Self, Error> {
+        if self.cgroup.unified().is_none() {
+            return Err(Error::field("--cgroup", "groups below a container's are entered on version 2 only"));
+        }
+        let cgroup = self.cgroup.below(path).step("--cgroup")?;
+        Ok(Self { cgroup, ..self })
+    }
+
     /// What to find it by later.
     pub fn record(&self) -> CgroupRecord {
         let names = |list: Vec<Controller>| list.into_iter().map(|controller| controller.name().to_owned()).collect();

@@ -38,6 +38,8 @@ pub struct CreateOptions {
     pub pid_file: Option<PathBuf>,
     /// How many descriptors after the standard ones the program inherits.
     pub preserved: u32,
+    /// How many sockets of a service manager come before them, which the program is told of.
+    pub listened: u32,
     /// Whether the caller's session keyring is kept.
     pub keep_keyring: bool,
     /// Whether the root is entered without `pivot_root`.
@@ -126,9 +128,11 @@ impl Runtime {
 
     fn make(&self, id: &str, options: &CreateOptions, detached: bool) -> Result<Made, Error> {
         super::directory::check_id(id)?;
-        check_preserved(options.preserved)?;
+        let inherited = options.preserved.saturating_add(options.listened);
+        check_preserved(inherited)?;
         let bundle = Bundle::load(&options.bundle, options.config.as_deref())?;
-        let plan = self.plan(id, &bundle)?;
+        let mut plan = self.plan(id, &bundle)?;
+        plan.process.tell_of_sockets(options.listened)?;
         check_console(&plan, &options.console, detached)?;
         let joined = match bundle.spec.linux() {
             Some(linux) => namespaces::open_joined(linux)?,
@@ -152,7 +156,7 @@ impl Runtime {
                 tree,
                 options,
                 Lifetime {
-                    preserved: options.preserved,
+                    preserved: inherited,
                     keep_keyring: options.keep_keyring,
                     no_pivot: options.no_pivot,
                     ..lifetime

@@ -12,6 +12,7 @@ mod record;
 mod signal;
 mod start;
 mod status;
+mod watch;
 
 use std::path::{Path, PathBuf};
 

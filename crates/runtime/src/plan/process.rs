@@ -100,6 +100,19 @@ impl ProcessPlan {
         })
     }
 
+    /// Tells the program how many sockets of a service manager it inherits (`sd_listen_fds(3)`).
+    pub(crate) fn tell_of_sockets(&mut self, count: u32) -> Result<(), Error> {
+        if count > 0 {
+            self.env.retain(|entry| {
+                let bytes = entry.as_bytes();
+                !bytes.starts_with(b"LISTEN_FDS=") && !bytes.starts_with(b"LISTEN_PID=")
+            });
+            self.env.push(string("LISTEN_FDS", &format!("LISTEN_FDS={count}"))?);
+            self.env.push(string("LISTEN_PID", "LISTEN_PID=1")?);
+        }
+        Ok(())
+    }
+
     /// Whether the filter has somebody asked about calls.
     pub(crate) fn asks_about_calls(&self) -> bool {
         self.filter.as_ref().is_some_and(|filter| filter.listener.is_some())
