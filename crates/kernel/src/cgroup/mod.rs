@@ -3,6 +3,7 @@
 //! A [`Cgroup`] is one group of a container in every hierarchy that matters, held by descriptors of its directories.
 
 mod bpf;
+mod delegate;
 mod device;
 mod layout;
 mod limits;

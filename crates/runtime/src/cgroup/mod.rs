@@ -1,5 +1,6 @@
 //! The container's control group: made with its limits, entered, shown inside, and found again by later commands.
 
+mod delegate;
 mod update;
 
 use std::ops::Deref;
@@ -136,13 +137,25 @@ impl PreparedGroup {
     fn make(&mut self, plan: &Plan) -> Result<ContainerGroup, Error> {
         let site = self.site.take().ok_or_else(|| Error::step("linux.cgroupsPath", "the group is made already"))?;
         let cgroup = site.create().step("linux.cgroupsPath")?;
-        match cgroup.apply(&plan.limits) {
-            Err(error) if !is_about_devices_of_the_unprivileged(&error) => {
+        match limit(&cgroup, plan) {
+            Ok(()) => Ok(ContainerGroup { cgroup }),
+            Err(error) => {
                 let _ = cgroup.remove();
-                Err(refused(&error))
+                Err(error)
             }
-            _ => Ok(ContainerGroup { cgroup }),
         }
+    }
+}
+
+/// Sets the limits of a new group, then hands it to its owner: not before it has them.
+fn limit(cgroup: &Cgroup, plan: &Plan) -> Result<(), Error> {
+    match cgroup.apply(&plan.limits) {
+        Err(error) if !is_about_devices_of_the_unprivileged(&error) => return Err(refused(&error)),
+        _ => {}
+    }
+    match delegate::owner(plan) {
+        Some(owner) => cgroup.delegate(owner).step("hand the control group to the container's user"),
+        None => Ok(()),
     }
 }
 

@@ -120,7 +120,8 @@ impl Limits {
         only_v1(self.oom_kill_disable == Some(true), "memory.disableOOMKiller")?;
         only_v1(self.use_hierarchy == Some(false), "memory.useHierarchy")?;
         // Swap before memory: a group that gets smaller is not to push into swap what it may not have there.
-        if let Some(swap) = self.swap_alone(target)? {
+        let now = |file: &str| target.current(MEMORY, file).and_then(|text| number(&text));
+        if let Some(swap) = self.swap_alone(|| now("memory.max"), || now("memory.swap.max"))? {
             let write = Write::new("memory.swap", MEMORY, "memory.swap.max", max_or(swap));
             // Without swap accounting there is none to be had.
             writes.push(if swap <= 0 { write.optional() } else { write.rare() });
@@ -134,10 +135,14 @@ impl Limits {
         Ok(())
     }
 
-    /// Swap without memory, as version 2 counts it; `None` when it stays what it is.
-    fn swap_alone(&self, target: &Target<'_>) -> Result<Option<i64>> {
-        let now = |file: &str| target.current(MEMORY, file).and_then(|text| number(&text));
-        let memory = self.memory.or_else(|| now("memory.max"));
+    /// Swap without memory, as version 2 counts it; `None` when it stays what it is. `memory_now` and `swap_now` say what
+    /// a group in use is limited to, -1 for no limit; of a new one, `None`.
+    pub fn swap_alone(
+        &self,
+        memory_now: impl Fn() -> Option<i64>,
+        swap_now: impl Fn() -> Option<i64>,
+    ) -> Result<Option<i64>> {
+        let memory = self.memory.or_else(|| self.memory_and_swap.and_then(|_| memory_now()));
         match (self.memory_and_swap, memory) {
             (Some(total), _) if total < 0 => Ok(Some(-1)),
             (Some(_), None) => {
@@ -153,7 +158,7 @@ impl Limits {
             (None, Some(memory)) if self.memory.is_some() && memory < 0 => Ok(Some(-1)),
             // Memory alone is changed: both together stay what they were.
             (None, Some(memory)) if self.memory.is_some() => {
-                let (Some(old_memory), Some(old_swap)) = (now("memory.max"), now("memory.swap.max")) else {
+                let (Some(old_memory), Some(old_swap)) = (memory_now(), swap_now()) else {
                     return Ok(None);
                 };
                 if old_memory < 0 || old_swap < 0 {
@@ -203,30 +208,27 @@ mod tests {
     use super::super::super::tests::Bench;
     use super::*;
 
-    fn swap(memory: Option<i64>, total: Option<i64>) -> std::result::Result<Option<i64>, String> {
-        let limits = Limits { memory, memory_and_swap: total, ..Limits::default() };
-        let bench = Bench::new("swap-alone").ok_or("needs root")?;
-        let cgroup = Cgroup::create(&bench.layout, &bench.path, &[]).map_err(|error| error.to_string());
-        // Any group will do: nothing of it is read.
-        match cgroup {
-            Ok(cgroup) => limits.swap_alone(&Target::new_group(&cgroup)).map_err(|error| error.field().to_owned()),
-            Err(error) => Err(error),
-        }
-    }
-
     #[test]
     fn memory_and_swap_become_swap_alone() {
-        if !rustix::process::geteuid().is_root() {
-            return;
-        }
-        assert_eq!(swap(Some(100), Some(300)), Ok(Some(200)));
-        assert_eq!(swap(Some(100), Some(100)), Ok(Some(0)));
-        assert_eq!(swap(Some(100), Some(-1)), Ok(Some(-1)));
-        assert_eq!(swap(Some(-1), None), Ok(Some(-1)));
-        assert_eq!(swap(Some(-1), Some(100)), Ok(Some(100)));
-        assert_eq!(swap(Some(100), None), Ok(None));
-        assert_eq!(swap(None, Some(100)), Err("memory.swap".to_owned()));
-        assert_eq!(swap(Some(100), Some(50)), Err("memory.swap".to_owned()));
+        let swap = |memory, total, now: Option<(i64, i64)>| {
+            let limits = Limits { memory, memory_and_swap: total, ..Limits::default() };
+            let swap = limits.swap_alone(|| now.map(|now| now.0), || now.map(|now| now.1));
+            swap.map_err(|error| error.field().to_owned())
+        };
+        assert_eq!(swap(Some(100), Some(300), None), Ok(Some(200)));
+        assert_eq!(swap(Some(100), Some(100), None), Ok(Some(0)));
+        assert_eq!(swap(Some(100), Some(-1), None), Ok(Some(-1)));
+        assert_eq!(swap(Some(-1), None, None), Ok(Some(-1)));
+        assert_eq!(swap(Some(-1), Some(100), None), Ok(Some(100)));
+        assert_eq!(swap(Some(100), None, None), Ok(None));
+        assert_eq!(swap(None, None, Some((100, 0))), Ok(None));
+        assert_eq!(swap(None, Some(100), None), Err("memory.swap".to_owned()));
+        assert_eq!(swap(Some(100), Some(50), None), Err("memory.swap".to_owned()));
+        // A group in use: the total stays.
+        assert_eq!(swap(Some(150), None, Some((100, 200))), Ok(Some(150)));
+        assert_eq!(swap(Some(150), None, Some((100, -1))), Ok(None));
+        assert_eq!(swap(None, Some(300), Some((100, 0))), Ok(Some(200)));
+        assert_eq!(swap(Some(400), None, Some((100, 200))), Err("memory.limit".to_owned()));
     }
 
     #[test]
