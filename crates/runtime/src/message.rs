@@ -145,12 +145,15 @@ pub(crate) fn receive_to_init(socket: &OwnedFd) -> Result<ToInit, Error> {
 
 /// Waits for the next message of the process being set up.
 pub(crate) fn receive_from_init(socket: &OwnedFd) -> Result<FromInit, Error> {
+    // The other side ended with a message of ours unread. That is told once, before what it said itself.
+    let reset = |error: &casemate_kernel::Error| error.kind() == std::io::ErrorKind::ConnectionReset;
     let message = match socket::receive(socket, LIMIT) {
+        Err(error) if reset(&error) => socket::receive(socket, LIMIT),
+        other => other,
+    };
+    let message = match message {
         Ok(message) => message,
-        // The other side died with a message of ours unread.
-        Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => {
-            return Ok(FromInit::Closed);
-        }
+        Err(error) if reset(&error) => return Ok(FromInit::Closed),
         Err(error) => return Err(Error::step("wait for the container's process", error)),
     };
     match message.data.split_first() {

@@ -174,26 +174,21 @@ fn travels(root: Option<Propagation>, mount: &MountPlan, single: bool) -> Vec<(P
     first.filter(|_| !undone).into_iter().chain(mount.propagation.iter().copied()).collect()
 }
 
-/// The devices, as detached mounts of device files that are known to be what they are: for a user namespace, in which none
-/// can be made. One for each of the plan, or none.
+/// The devices, as detached mounts of device files that are known to be what they are: those that the container's process
+/// can't make, in its user namespace or control group.
 ///
 /// Those that every container has are the host's own, verified. Those that were asked for are made anew, so that they
 /// can belong to the container's user; where that is not permitted, they are the host's too.
 pub(crate) fn open_devices(plan: &Plan) -> Result<Vec<Option<OwnedFd>>, Error> {
-    let user = if plan.new.contains(Namespaces::USER) {
-        None
-    } else if let Some((_, path)) = plan.joined.iter().find(|(kind, _)| *kind == Namespaces::USER) {
-        Some(path)
-    } else {
-        return Ok(Vec::new());
-    };
+    let joined = plan.joined.iter().find(|(kind, _)| *kind == Namespaces::USER).map(|(_, path)| path);
+    let user = plan.new.contains(Namespaces::USER) || joined.is_some();
     plan.devices
         .iter()
         .map(|device| match device.index {
-            // One can be made anywhere.
             _ if device.kind == FileType::Fifo => Ok(None),
+            _ if !user && device.may_be_made(&plan.limits.devices) => Ok(None),
             None => host_device(device).map(Some),
-            Some(_) => match make_device(plan, device, user) {
+            Some(_) => match make_device(plan, device, joined) {
                 Ok(made) => Ok(Some(made)),
                 Err(error) if matches!(error.errno(), Errno::PERM | Errno::INVAL) => host_device(device).map(Some),
                 Err(error) => Err(Error::field(&device.field(), error)),

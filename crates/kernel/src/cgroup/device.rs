@@ -37,6 +37,11 @@ impl Access {
         (bits != 0).then_some(Self(bits))
     }
 
+    /// Whether all of `other` are among them.
+    pub const fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
     pub(super) fn bits(self) -> u8 {
         self.0
     }

@@ -37,6 +37,23 @@ impl DevicePlan {
         }
     }
 
+    /// Whether a container with these rules may make its file itself: the last rule that is about it counts, as in a
+    /// control group.
+    pub(crate) fn may_be_made(&self, rules: &[DeviceRule]) -> bool {
+        let kind = match self.kind {
+            FileType::Fifo => return true,
+            FileType::BlockDevice => DeviceKind::Block,
+            _ => DeviceKind::Character,
+        };
+        let about = |rule: &&DeviceRule| {
+            (rule.kind == kind || rule.kind == DeviceKind::All)
+                && rule.major.is_none_or(|major| major == self.major)
+                && rule.minor.is_none_or(|minor| minor == self.minor)
+                && rule.access.contains(Access::MAKE)
+        };
+        rules.iter().rfind(about).is_none_or(|rule| rule.allow)
+    }
+
     /// Whether a file is this device. A FIFO is like any other.
     pub(crate) fn is(&self, kind: FileType, of_device: (u32, u32)) -> bool {
         kind == self.kind && (kind == FileType::Fifo || of_device == (self.major, self.minor))
@@ -152,6 +169,26 @@ mod tests {
         let fifo = list.last().unwrap();
         assert_eq!((fifo.kind, fifo.mode, fifo.name_in_dev()), (FileType::Fifo, 0o666, None));
         assert!(fifo.is(FileType::Fifo, (0, 0)) && !null.is(FileType::CharacterDevice, (1, 5)));
+    }
+
+    #[test]
+    fn the_last_rule_says_whether_a_device_is_made_inside() {
+        let null = &planned("").unwrap()[0];
+        let rule = |allow, kind, major, access: &str| DeviceRule {
+            allow,
+            kind,
+            major,
+            minor: None,
+            access: Access::parse(access).unwrap(),
+        };
+        let nothing = rule(false, DeviceKind::All, None, "rwm");
+        assert!(null.may_be_made(&[]) && !null.may_be_made(&[nothing]));
+        assert!(null.may_be_made(&[nothing, rule(true, DeviceKind::Character, None, "m")]));
+        assert!(!null.may_be_made(&[nothing, rule(true, DeviceKind::Character, Some(1), "rw")]));
+        assert!(!null.may_be_made(&[nothing, rule(true, DeviceKind::Block, None, "m")]));
+        assert!(
+            !null.may_be_made(&[rule(true, DeviceKind::All, None, "rwm"), rule(false, DeviceKind::All, None, "m")])
+        );
     }
 
     #[test]

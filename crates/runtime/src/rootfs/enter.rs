@@ -43,8 +43,9 @@ impl RootTree {
             return path::open_in_root(&copy, &plan.process.cwd, flags).step("process.cwd");
         }
         if no_pivot {
-            // Here it may be in its own place, for hooks.
-            mount::attach(&self.root, init::open_root()?).step(step)?;
+            if self.in_place {
+                mount::attach(&self.root, init::open_root()?).step(step)?;
+            }
             self.take_the_host_away()?;
             rustix::process::fchdir(&self.root).step(step)?;
             mount::change_root_to_working_directory().step(step)?;

@@ -28,6 +28,8 @@ use crate::plan::Plan;
 pub(crate) struct RootTree {
     root: OwnedFd,
     identity: Identity,
+    /// Whether it is attached in its own place, not over `/`.
+    in_place: bool,
     /// Mounts that become read-only when all is done: things were yet to be made on them.
     late: Vec<OwnedFd>,
     /// Of the file systems mounted on so far, by their numbers: whether it is a procfs.
@@ -50,9 +52,10 @@ impl RootTree {
             }
             _ => None,
         };
+        let in_place = place.is_some();
         let place = if let Some(place) = place { place } else { init::open_root()? };
         mount::attach(&root, place).step("attach the root file system")?;
-        Ok(Self { root, identity, late: Vec::new(), procs: Vec::new() })
+        Ok(Self { root, identity, in_place, late: Vec::new(), procs: Vec::new() })
     }
 
     /// Attaches all mounts in the order of the specification, then what belongs on them: devices and links of `/dev`,

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use casemate_kernel::cgroup::Controller;
 use casemate_kernel::mount::{self, Attributes, Change, Propagation};
-use casemate_kernel::namespace::Namespaces;
+use casemate_kernel::namespace::{self, Namespaces};
 use casemate_kernel::path;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
@@ -185,6 +185,11 @@ fn set_sysctls(plan: &Plan, mounts: &[Content]) -> Result<(), Error> {
     };
     for (name, value) in &plan.sysctls {
         let step = format!("linux.sysctl[{name:?}] = {value:?}");
+        if name == Path::new("kernel/domainname") {
+            // The file is for the host's root only; the call is for the owner of the namespace.
+            namespace::set_domainname(value).step(&step)?;
+            continue;
+        }
         let file = path::open_beneath_same_mount(proc, &Path::new("sys").join(name), OFlags::WRONLY).step(&step)?;
         if rustix::io::write(&file, value.as_bytes()).step(&step)? != value.len() {
             return Err(Error::step(step, "the kernel took a part of it only"));
