@@ -145,6 +145,42 @@ fn clone_with(namespaces: Namespaces, cgroup: Option<BorrowedFd<'_>>, sibling: b
     }
 }
 
+/// Makes the caller, root, another user for the moment in which it makes a user namespace, so that this belongs to that
+/// user: what processes in it take of the kernel (inotify instances, queues, pending signals, locked memory) is counted for
+/// its owner, too, and would use up what root may have (`user_namespaces(7)`, `create_user_ns` in the kernel).
+///
+/// The capabilities stay; the process is not dumpable afterwards.
+///
+/// # Errors
+/// `EPERM` when the caller is not root.
+pub fn become_owner(uid: u32) -> Result<()> {
+    if uid == u32::MAX {
+        return Err(Error::new(format!("setresuid(0, {uid}, 0)"), Errno::INVAL));
+    }
+    let before = rustix::thread::capabilities(None).call(|| "capget(0)".into())?;
+    set_effective_user(uid)?;
+    // The change took the effective set away; the permitted one stayed, as the saved id still is root's.
+    rustix::thread::set_capabilities(None, before).call(|| "capset(0)".into())
+}
+
+fn set_effective_user(uid: u32) -> Result<()> {
+    use rustix::process::Uid;
+    rustix::thread::set_thread_res_uid(Uid::ROOT, Uid::from_raw(uid), Uid::ROOT)
+        .call(|| format!("setresuid(0, {uid}, 0)"))
+}
+
+/// As [`clone`], with a new user namespace that belongs to `owner` ([`become_owner`]). The caller is as before afterwards.
+pub fn clone_owned(namespaces: Namespaces, cgroup: Option<BorrowedFd<'_>>, owner: u32) -> Result<Forked> {
+    become_owner(owner)?;
+    match clone(namespaces, cgroup) {
+        Ok(Forked::Child) => Ok(Forked::Child),
+        parent => {
+            set_effective_user(0)?;
+            parent
+        }
+    }
+}
+
 /// Moves the caller into new namespaces. A PID or time namespace is entered by the next child only.
 pub fn unshare(namespaces: Namespaces) -> Result<()> {
     // SAFETY: only namespace flags can be in the set, none of which unshares descriptors or memory.

@@ -81,6 +81,9 @@ pub(crate) fn enter(plan: &Plan, files: &[(Namespaces, OwnedFd)], new: Namespace
         return Ok(new);
     };
     let made = new.only(Namespaces::USER) | Namespaces::TIME;
+    if let Some(owner) = plan.user_namespace_owner() {
+        namespace::become_owner(owner).step("linux.namespaces: user")?;
+    }
     // The user namespace first: unshare(2) makes it before the others, which then belong to it.
     namespace::unshare(made).step("linux.namespaces: time")?;
     namespace::set_time_offsets(&mut file, &plan.time_offsets)

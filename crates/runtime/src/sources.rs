@@ -187,8 +187,9 @@ pub(crate) fn open_devices(plan: &Plan) -> Result<Vec<Option<OwnedFd>>, Error> {
         .map(|device| match device.index {
             _ if device.kind == FileType::Fifo => Ok(None),
             _ if !user && device.may_be_made(&plan.limits.devices) => Ok(None),
-            None => host_device(device).map(Some),
-            Some(_) => match make_device(plan, device, joined) {
+            None if user => host_device(device).map(Some),
+            // Without a user namespace the host's own file would be the container's to change: its mode, its owner.
+            _ => match make_device(plan, device, joined) {
                 Ok(made) => Ok(Some(made)),
                 Err(error) if matches!(error.errno(), Errno::PERM | Errno::INVAL) => host_device(device).map(Some),
                 Err(error) => Err(Error::field(&device.field(), error)),

@@ -41,7 +41,11 @@ pub(crate) fn spawn(
     let new = plan.new.only(early);
     let unified = cgroup.and_then(Cgroup::unified);
     if files.is_empty() && plan.time_offsets.is_empty() {
-        return match namespace::clone(new, unified).step("make the container's process")? {
+        let made = match plan.user_namespace_owner() {
+            Some(owner) => namespace::clone_owned(new, unified, owner),
+            None => namespace::clone(new, unified),
+        };
+        return match made.step("make the container's process")? {
             Forked::Parent(child) => Ok(Spawned { child, socket, trees: setup.trees }),
             Forked::Child => {
                 drop(socket);
@@ -88,6 +92,12 @@ pub(crate) fn enter_and_clone(
         Ok(left) => left,
         Err(error) => fail(&setup, &error),
     };
+    if new.contains(Namespaces::USER)
+        && let Some(owner) = plan.user_namespace_owner()
+        && let Err(error) = namespace::become_owner(owner)
+    {
+        fail(&setup, &Error::step("make the container's process", error));
+    }
     match namespace::clone_as_sibling(new, cgroup) {
         Err(error) => fail(&setup, &Error::step("make the container's process", error)),
         Ok(Forked::Child) => init::run(plan, setup),

@@ -134,6 +134,13 @@ impl Plan {
 }
 
 impl Plan {
+    /// Whom a new user namespace is to belong to: the host's id of its first one, when it is made by root for others.
+    pub(crate) fn user_namespace_owner(&self) -> Option<u32> {
+        let owner = self.uids.iter().min_by_key(|map| map.inside)?.outside;
+        let others = owner != 0 && self.new.contains(Namespaces::USER) && rustix::process::geteuid().is_root();
+        others.then_some(owner)
+    }
+
     /// Says where the bundle and its root file system are: relative sources of bind mounts count from there.
     pub(crate) fn in_bundle(&mut self, bundle: &Path, rootfs: PathBuf) {
         self.rootfs = Some(rootfs);
