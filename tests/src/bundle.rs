@@ -374,6 +374,29 @@ impl Drop for Bundle<'_> {
     }
 }
 
+/// A tmpfs, for [`Bundle::mount`].
+pub fn tmpfs(destination: &str, options: Words<'_>) -> Value {
+    json!({"destination": destination, "type": "tmpfs", "source": "tmpfs", "options": options})
+}
+
+/// A bind mount whose options say so, for [`Bundle::mount`].
+pub fn bind(source: &Path, destination: &str, options: Words<'_>) -> Value {
+    json!({"destination": destination, "type": "none", "source": source, "options": options})
+}
+
+/// Runs the bundle, which must fail and say these words; nothing is left of it.
+#[track_caller]
+pub fn refused(bundle: &Bundle<'_>, words: Words<'_>) {
+    let output = bundle.run();
+    assert_ne!(output.code, 0, "{output:?}");
+    // In a log line quotes are escaped.
+    let said = output.stderr.replace("\\\"", "\"");
+    for word in words {
+        assert!(said.contains(word), "{word:?} is not in {said:?}");
+    }
+    assert_eq!(bundle.left_over(), Vec::<String>::new());
+}
+
 /// Gives a tree to the root of [`Bundle::user_namespace`].
 fn give(path: &Path) {
     let metadata = path.symlink_metadata().expect("what was unpacked");

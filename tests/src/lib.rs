@@ -12,6 +12,7 @@ pub mod console;
 pub mod docker;
 mod engine;
 pub mod host;
+pub mod host_mount;
 pub mod images;
 pub mod layered;
 mod lock;

@@ -6,9 +6,9 @@ use std::path::Path;
 use casemate_kernel::namespace::{self, Namespaces};
 use casemate_kernel::process::{self, Forked};
 use casemate_kernel::terminal::Terminal;
-use casemate_kernel::{path, socket, terminal};
+use casemate_kernel::{mount, path, socket, terminal};
 use oci_spec::runtime::{Linux, Process, Spec};
-use rustix::fs::OFlags;
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::cgroup::{self, ContainerGroup, enter_cgroup, open_cgroup};
@@ -50,6 +50,7 @@ pub fn exec(request: ExecRequest<'_>) -> Result<Created, Error> {
     let joining = Joining {
         process: &process,
         namespaces,
+        root_apart: has_a_root_apart(linux)?,
         pid: request.pid,
         pidfd: &pidfd,
         cgroup,
@@ -65,11 +66,18 @@ pub(crate) fn own_namespaces(linux: &Linux) -> Result<Namespaces, Error> {
     Ok(joined.iter().fold(new, |all, (kind, _)| all | *kind))
 }
 
+/// Whether the container's root is not that of its mount namespace, which is the host's, or was there before.
+pub(crate) fn has_a_root_apart(linux: &Linux) -> Result<bool, Error> {
+    Ok(!plan::namespaces(linux)?.0.contains(Namespaces::MOUNT))
+}
+
 /// A process that is to join a container.
 pub(crate) struct Joining<'a> {
     pub(crate) process: &'a ProcessPlan,
     /// What is entered.
     pub(crate) namespaces: Namespaces,
+    /// Whether the first process's root must be entered, too ([`has_a_root_apart`]).
+    pub(crate) root_apart: bool,
     /// The container's first process.
     pub(crate) pid: u32,
     pub(crate) pidfd: &'a OwnedFd,
@@ -84,7 +92,8 @@ pub(crate) fn join(
     joining: Joining<'_>,
     listener: &mut dyn FnMut(u32, OwnedFd) -> Result<(), Error>,
 ) -> Result<Created, Error> {
-    let Joining { process, namespaces, pid, pidfd, cgroup, stdio, preserved } = joining;
+    let Joining { process, namespaces, root_apart, pid, pidfd, cgroup, stdio, preserved } = joining;
+    let root = if root_apart { Some(open_root_of(pid, pidfd)?) } else { None };
     let entrances =
         if cgroup.unified().is_some() { Vec::new() } else { cgroup.entrances().step("enter the cgroup")? };
     let (ours, theirs) = socket::pair().step("connect to the new process")?;
@@ -106,7 +115,12 @@ pub(crate) fn join(
     match made {
         Ok(Forked::Child) => {
             drop(ours);
-            run(process, &Place { namespaces, pidfd, entrances: &entrances, preserved }, stdio, &theirs)
+            run(
+                process,
+                &Place { namespaces, pidfd, root: root.as_ref(), entrances: &entrances, preserved },
+                stdio,
+                &theirs,
+            )
         }
         Ok(Forked::Parent(child)) => {
             drop(elsewhere);
@@ -136,10 +150,20 @@ pub(crate) fn join(
     }
 }
 
+/// Opens the root directory of a process that is there still, so that the number means it.
+fn open_root_of(pid: u32, pidfd: &OwnedFd) -> Result<OwnedFd, Error> {
+    let path = format!("/proc/{pid}/root");
+    let root =
+        rustix::fs::open(&path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).step(&path)?;
+    process::pidfd_send_signal(pidfd, 0).step("find the container's process")?;
+    Ok(root)
+}
+
 /// Where a process goes, as seen from its own side.
 struct Place<'a> {
     namespaces: Namespaces,
     pidfd: &'a OwnedFd,
+    root: Option<&'a OwnedFd>,
     entrances: &'a [OwnedFd],
     preserved: u32,
 }
@@ -168,6 +192,10 @@ fn set_up(
     let entered = place.namespaces.without(Namespaces::PID);
     if !entered.is_empty() {
         namespace::enter_of_process(place.pidfd.as_fd(), entered).step("enter the container's namespaces")?;
+    }
+    if let Some(root) = place.root {
+        rustix::process::fchdir(root).step("enter the container's root")?;
+        mount::change_root_to_working_directory().step("enter the container's root")?;
     }
     if place.namespaces.contains(Namespaces::USER) {
         process::set_ids(0, 0, &[]).step("become root of the user namespace")?;

@@ -12,7 +12,7 @@ use super::{Container, Runtime, Status};
 use crate::affinity;
 use crate::cgroup::ContainerGroup;
 use crate::error::{Error, Kind, Step};
-use crate::exec::{Joining, join, own_namespaces};
+use crate::exec::{Joining, has_a_root_apart, join, own_namespaces};
 use crate::plan::ProcessPlan;
 use crate::stdio::Stdio;
 
@@ -114,6 +114,7 @@ impl Runtime {
         let joining = Joining {
             process: &plan,
             namespaces,
+            root_apart: has_a_root_apart(linux)?,
             pid: container.record.init.map_or(0, |init| init.pid),
             pidfd: &pidfd,
             cgroup: container.group_for(&options.cgroups)?,
