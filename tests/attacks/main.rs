@@ -5,6 +5,7 @@
 
 mod calls;
 mod exhaust;
+mod host;
 mod identity;
 mod joining;
 mod mounts;
