@@ -311,14 +311,25 @@ fn hostname(config: &ContainerConfig, id: &ContainerId) -> Result<String> {
     }
 }
 
+/// How many volumes an image may ask for: each is a directory of the host.
+const MOST_DECLARED_VOLUMES: usize = 64;
+
 /// Gives a name to every volume that has none, and a volume to every path that the image declares and nothing is mounted on.
 fn name_volumes(posture: &mut Posture, declared: &[String]) -> Result<Vec<String>> {
+    if declared.len() > MOST_DECLARED_VOLUMES {
+        let why = format!("the image declares {}; at most {MOST_DECLARED_VOLUMES} are made", declared.len());
+        return Err(Error::invalid("VOLUME of the image", declared.len().to_string(), why));
+    }
     for path in declared {
+        // What a person may not mount on, an image may not either: /proc, /sys, /dev (CVE-2019-16884).
+        let path = Mount::declared(path)
+            .map_err(|error| Error::invalid("VOLUME of the image", path.clone(), error.to_string()))?
+            .target;
         let covered = |target: &str| target.trim_end_matches('/') == path.trim_end_matches('/');
         let taken = posture.mounts.iter().any(|mount| covered(&mount.target))
             || posture.tmpfs.iter().any(|tmpfs| covered(&tmpfs.target));
-        if !taken && path != "/" {
-            posture.mounts.push(Mount::volume(None, path.clone()));
+        if !taken {
+            posture.mounts.push(Mount::volume(None, path));
         }
     }
     let mut made = Vec::new();

@@ -300,7 +300,7 @@ mod tests {
         let dir = Dir::new("named");
         let plan = dir.plan(r#""closID":"class","schemata":["L3:0=f","MB:0=20"]"#).unwrap();
         let made = apply(Some(&plan), 4711).unwrap();
-        assert!(made.is_empty());
+        assert_eq!(made, Made::default());
         assert_eq!(fs::read_to_string(dir.0.join("class/schemata")).unwrap(), "L3:0=f\nMB:0=20\n");
         assert_eq!(fs::read_to_string(dir.0.join("class/tasks")).unwrap(), "4711");
     }

@@ -17,7 +17,7 @@ pub(crate) fn show_all(documents: &[Value], format: Option<&str>) -> Result<(), 
             let template = Template::parse(template)?;
             documents.iter().try_for_each(|document| {
                 let text = template.execute(document)?;
-                print(&format!("{text}\n"))
+                print(&format!("{}\n", escape::lines(&text)))
             })
         }
     }
@@ -27,7 +27,10 @@ pub(crate) fn show_all(documents: &[Value], format: Option<&str>) -> Result<(), 
 pub(crate) fn show(document: &Value, format: &str) -> Result<(), Failure> {
     match format {
         "json" => print(&compact(document)?),
-        template => print(&format!("{}\n", Template::parse(template)?.execute(document)?)),
+        template => {
+            let text = Template::parse(template)?.execute(document)?;
+            print(&format!("{}\n", escape::lines(&text)))
+        }
     }
 }
 

@@ -8,12 +8,22 @@ use std::fmt::Write as _;
 
 /// `text` with every control character (C0, DEL, C1) and every character that reorders text replaced by its escape.
 pub(crate) fn visible(text: &str) -> Cow<'_, str> {
-    if !text.chars().any(is_unsafe) {
+    escaped(text, &[])
+}
+
+/// As [`visible`], of text with a layout of its own: line breaks and tabs stay.
+pub(crate) fn lines(text: &str) -> Cow<'_, str> {
+    escaped(text, &['\n', '\t'])
+}
+
+fn escaped<'a>(text: &'a str, but: &[char]) -> Cow<'a, str> {
+    if !text.chars().any(|character| is_unsafe(character) && !but.contains(&character)) {
         return Cow::Borrowed(text);
     }
     let mut out = String::with_capacity(text.len() + 16);
     for character in text.chars() {
         match character {
+            c if but.contains(&c) => out.push(c),
             '\n' => out.push_str("\\n"),
             '\t' => out.push_str("\\t"),
             '\r' => out.push_str("\\r"),

@@ -95,7 +95,8 @@ fn kernel_file_systems(materials: &Materials<'_>) -> Result<Vec<Mount>> {
         "devpts",
         "devpts",
         "/dev/pts",
-        strings(&["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"]),
+        // All instances share what the host has of them (kernel.pty.max): one container does not take them all.
+        strings(&["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5", "max=128"]),
     )?);
     list.extend(shared_memory(materials)?);
     if !borrowed(posture.namespaces.ipc.is_host()) {

@@ -150,6 +150,14 @@ impl Mount {
         short::parse(text, base)
     }
 
+    /// A volume that an image declares, for a path that a volume may be mounted on.
+    ///
+    /// # Errors
+    /// A path that is not absolute, or belongs to the kernel.
+    pub fn declared(target: &str) -> Result<Self, InvalidValue> {
+        Ok(Self::volume(None, crate::path::target("VOLUME", target, target)?))
+    }
+
     /// Reads `--mount`: `type=bind,source=/srv,target=/data,rw`. `base` as for [`Mount::parse_short`].
     pub fn parse_long(text: &str, base: Option<&str>) -> Result<Asked, InvalidValue> {
         long::parse(text, base)
