@@ -34,6 +34,15 @@ pub struct Exec {
 }
 
 impl Engine {
+    /// Whether a container's ids are the host's, or another container's: they may then be those of the engine's own files.
+    ///
+    /// # Errors
+    /// When there is no such container.
+    pub fn has_ids_of_others(&self, target: &str) -> Result<bool> {
+        let record = self.record(&self.find(target)?)?;
+        Ok(!record.posture.namespaces.user.is_own())
+    }
+
     /// Starts a process in a running container: in its namespaces, its control group, with its capabilities and under its filter.
     ///
     /// The calling process must have one thread: the process is its child.

@@ -4,6 +4,7 @@ use casemate_engine::ExecConfig;
 use clap::{ArgMatches, Args};
 
 use super::run::exit_code;
+use super::start::protect_from;
 use super::{Entry, Outcome, Section, arguments};
 use crate::context::Context;
 use crate::failure::Failure;
@@ -56,6 +57,7 @@ fn execute(context: &Context, options: &Options) -> Outcome {
     else {
         return Err(Failure::usage("a command is needed after the container's name"));
     };
+    protect_from(&context.engine()?, std::iter::once(name.as_str()))?;
     let input = options.interactive && !options.detach;
     terminal::check_input(input, options.tty)?;
     let detach_keys =

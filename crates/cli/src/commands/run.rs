@@ -51,6 +51,9 @@ fn start(context: &Context, options: &Options) -> Outcome {
         keys::parse(&options.detach_keys).map_err(|why| Failure::usage(format!("--detach-keys: {why}")))?;
     let mut config = creation.config(terminal::size)?;
     config.stdin_once = input;
+    if !config.posture.namespaces.user.is_own() {
+        protect_program()?;
+    }
     let cidfile = creation.cidfile.as_deref().map(CidFile::create).transpose()?;
     let engine = context.engine()?;
     provide_probe(&engine, creation.image())?;
@@ -82,6 +85,16 @@ pub(super) fn finish(engine: &Engine, name: &str, end: End) -> Outcome {
 /// What a shell would see: the low eight bits.
 pub(super) fn exit_code(code: i32) -> u8 {
     u8::try_from(code & 0xff).unwrap_or(u8::MAX)
+}
+
+/// Goes on from a read-only mount of this program's own file, which a container with the host's ids could otherwise write
+/// to (CVE-2019-5736). Comes before anything is made: everything up to here is done once more.
+pub(super) fn protect_program() -> Result<(), Failure> {
+    let arguments: Vec<std::ffi::OsString> = std::env::args_os().skip(1).collect();
+    match casemate_kernel::program::seal(&arguments) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(Failure::new(format!("cannot protect casemate's own file: {error}"))),
+    }
 }
 
 /// What the host could not give, one line each.

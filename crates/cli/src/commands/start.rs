@@ -1,8 +1,9 @@
 //! `start`: run containers that were created or have ended.
 
+use casemate_engine::Engine;
 use clap::{ArgMatches, Args};
 
-use super::run::{finish, warn};
+use super::run::{finish, protect_program, warn};
 use super::{Entry, Outcome, Section, Streams, arguments, for_each};
 use crate::context::Context;
 use crate::failure::Failure;
@@ -36,6 +37,7 @@ struct Options {
 
 fn run(context: &Context, matches: &ArgMatches) -> Outcome {
     let options: Options = arguments(matches)?;
+    protect_from(&context.engine()?, options.containers.iter().map(String::as_str))?;
     if options.attach || options.interactive {
         return match options.containers.as_slice() {
             [name] => attached(context, &options, name).map_err(Failure::of_start),
@@ -48,6 +50,12 @@ fn run(context: &Context, matches: &ArgMatches) -> Outcome {
         warn(&started.warnings);
         print(&format!("{name}\n"))
     })
+}
+
+/// Protects this program's own file if one of the containers has ids that it does not have for itself. One that is not there
+/// is for the command to report.
+pub(super) fn protect_from<'a>(engine: &Engine, mut containers: impl Iterator<Item = &'a str>) -> Result<(), Failure> {
+    if containers.any(|name| engine.has_ids_of_others(name).unwrap_or(false)) { protect_program() } else { Ok(()) }
 }
 
 fn attached(context: &Context, options: &Options, name: &str) -> Outcome {
