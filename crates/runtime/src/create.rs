@@ -154,7 +154,7 @@ pub(crate) fn create_attended(
     attendance: Attendance<'_>,
 ) -> Result<Created, Error> {
     let Attendance { lifetime, made, hooks, listener } = attendance;
-    let callbacks = Callbacks { hooks, listener };
+    let callbacks = Callbacks { hooks, listener, all_cgroups: lifetime.barrier.is_some() };
     let mut group = PreparedGroup::new(plan, lifetime.barrier.is_some())?;
     let (socket, theirs) = socket::pair().step("connect to the new process")?;
     let setup = Setup {
@@ -195,10 +195,12 @@ pub(crate) fn create_attended(
     }
 }
 
-/// Whom the new process's messages are for.
+/// Whom the new process's messages are for, and what it is told.
 struct Callbacks<'a> {
     hooks: &'a mut dyn FnMut(u32) -> Result<OwnedFd, Error>,
     listener: &'a mut dyn FnMut(u32, OwnedFd) -> Result<(), Error>,
+    /// Whether every hierarchy is shown where control groups are, as in containers of engines.
+    all_cgroups: bool,
 }
 
 fn finish(
@@ -216,7 +218,7 @@ fn finish(
     netdevices::move_all(&plan.net_devices, child.pid)?;
     let entrances =
         if cgroup.unified().is_some() { Vec::new() } else { cgroup.entrances().step("enter the cgroup")? };
-    let shown = if shows_cgroups(plan) { open_cgroup_trees(cgroup)? } else { Vec::new() };
+    let shown = if shows_cgroups(plan) { open_cgroup_trees(cgroup, callbacks.all_cgroups)? } else { Vec::new() };
     let told = message::send_mapped(socket, &entrances, &shown);
     told.map_err(|error| told_by_init(socket).unwrap_or(error))?;
     drop((entrances, shown));

@@ -220,15 +220,17 @@ pub(crate) fn shows_cgroups(plan: &Plan) -> bool {
     plan.mounts.iter().any(|mount| matches!(mount.kind, MountKind::Cgroup))
 }
 
-/// The container's own directories of version 1 hierarchies, as detached mounts, with their names. Version 2 is mounted
-/// anew by the container's process.
-pub(crate) fn open_cgroup_trees(cgroup: &Cgroup) -> Result<Vec<(Controller, OwnedFd)>, Error> {
+/// The container's own directories of version 1 hierarchies, as detached mounts, with their names: `all`, as engines'
+/// containers are used to, or those of [`SHOWN_CONTROLLERS`]. Version 2 is mounted anew by the container's process.
+pub(crate) fn open_cgroup_trees(cgroup: &Cgroup, all: bool) -> Result<Vec<(Controller, OwnedFd)>, Error> {
     if cgroup.unified().is_some() {
         return Ok(Vec::new());
     }
-    SHOWN_CONTROLLERS
-        .into_iter()
-        .filter_map(|controller| Some((controller, cgroup.directory_of(controller)?)))
+    let shown: &[Controller] = if all { &Controller::ALL } else { &SHOWN_CONTROLLERS };
+    shown
+        .iter()
+        .filter(|controller| cgroup.is_unified(**controller) == Some(false))
+        .filter_map(|controller| Some((*controller, cgroup.directory_of(*controller)?)))
         .map(|(controller, directory)| {
             let tree = mount::clone_tree(directory, false).step("show the container its control groups")?;
             Ok((controller, tree))
@@ -236,9 +238,10 @@ pub(crate) fn open_cgroup_trees(cgroup: &Cgroup) -> Result<Vec<(Controller, Owne
         .collect()
 }
 
-/// The version 1 hierarchies that programs look into for what they may use.
-pub(crate) const SHOWN_CONTROLLERS: [Controller; 4] =
-    [Controller::Memory, Controller::Cpu, Controller::Pids, Controller::Cpuset];
+/// The version 1 hierarchies that programs look into for what they may use. Programs on Java look for `cpuacct` too, and
+/// for no limit at all without it.
+pub(crate) const SHOWN_CONTROLLERS: [Controller; 5] =
+    [Controller::Memory, Controller::Cpu, Controller::Cpuacct, Controller::Pids, Controller::Cpuset];
 
 /// Opens an existing container's control group by the path its specification gives it.
 pub(crate) fn open_cgroup(path: &str) -> Result<ContainerGroup, Error> {
