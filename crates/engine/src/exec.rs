@@ -60,7 +60,7 @@ impl Engine {
         let _pidfd = live.open_process().ok_or_else(|| not_now("execute in", &id, "it has just ended"))?;
         let user = exec_user(&record, config, live.pid)?;
         let process = exec_process(&record, config, &user)?;
-        let spec = bundle::specification_for_exec(&record, crate::host::kernel_version(), process.clone())?;
+        let spec = bundle::specification_for_exec(&record, process::kernel_version(), process.clone())?;
         if config.detach {
             return exec_detached(Order { id, pid: live.pid, spec, process, config: config.clone() });
         }

@@ -22,7 +22,7 @@ impl Host {
     pub(crate) fn detect(posture: &Posture) -> Result<Self> {
         // Without any control groups the runtime refuses; until then it is a host without controllers.
         let layout = Layout::detect().ok();
-        let kernel = kernel_version();
+        let kernel = casemate_kernel::process::kernel_version();
         let system = rustix::system::sysinfo();
         let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
         let capabilities = rustix::thread::capabilities(None)
@@ -78,17 +78,6 @@ impl Host {
     }
 }
 
-/// The kernel's version, without its patch level.
-pub(crate) fn kernel_version() -> (u32, u32) {
-    let system = rustix::system::uname();
-    parse_version(&system.release().to_string_lossy()).unwrap_or((0, 0))
-}
-
-fn parse_version(release: &str) -> Option<(u32, u32)> {
-    let mut parts = release.split(|c: char| !c.is_ascii_digit());
-    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
-}
-
 fn own_oom_score() -> i16 {
     std::fs::read_to_string("/proc/self/oom_score_adj").ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0)
 }
@@ -125,16 +114,6 @@ fn controllers(layout: &Layout, limits: &Limits) -> Controllers {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn releases_of_all_distributions() {
-        for (release, version) in
-            [("6.18.44-fc-v595", (6, 18)), ("5.15.0-91-generic", (5, 15)), ("6.1.0-13-amd64", (6, 1)), ("7.0", (7, 0))]
-        {
-            assert_eq!(parse_version(release), Some(version), "{release}");
-        }
-        assert_eq!(parse_version("linux"), None);
-    }
 
     #[test]
     fn this_host_has_memory_and_processors() {

@@ -52,7 +52,7 @@ pub(crate) fn create(plan: &Plan<'_>) -> Result<Launched> {
         user: &record.user,
         joined: &joined,
         sources: &opened.sources,
-        kernel: crate::host::kernel_version(),
+        kernel: casemate_kernel::process::kernel_version(),
     })?;
     let streams = Streams::new(record)?;
     let upper = upper_directories(plan.directories, record);

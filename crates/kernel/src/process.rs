@@ -68,6 +68,17 @@ pub fn fork() -> Result<Forked> {
     crate::namespace::clone(crate::namespace::Namespaces::empty(), None)
 }
 
+/// The first two numbers of the running kernel's version, as in `(6, 1)`; `(0, 0)` when it has none.
+pub fn kernel_version() -> (u32, u32) {
+    let system = rustix::system::uname();
+    parse_version(&system.release().to_string_lossy()).unwrap_or((0, 0))
+}
+
+fn parse_version(release: &str) -> Option<(u32, u32)> {
+    let mut parts = release.split(|c: char| !c.is_ascii_digit());
+    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+}
+
 /// Opens a descriptor for a process that is running or a zombie.
 pub fn pidfd_open(pid: u32) -> Result<OwnedFd> {
     rustix::process::pidfd_open(to_pid(pid)?, PidfdFlags::empty()).call(|| format!("pidfd_open({pid})"))
@@ -364,5 +375,15 @@ mod tests {
     fn a_process_with_threads_is_not_forked() {
         // The test harness runs this on a thread of its own beside the main one.
         assert_eq!(fork().unwrap_err().errno(), Errno::DEADLK);
+    }
+
+    #[test]
+    fn releases_of_all_distributions() {
+        for (release, version) in
+            [("6.18.44-fc-v595", (6, 18)), ("5.15.0-91-generic", (5, 15)), ("6.1.0-13-amd64", (6, 1)), ("7.0", (7, 0))]
+        {
+            assert_eq!(parse_version(release), Some(version), "{release}");
+        }
+        assert_eq!(parse_version("linux"), None);
     }
 }

@@ -15,6 +15,7 @@ pub mod cpu;
 pub mod device;
 pub mod duration;
 mod fit;
+pub mod floor;
 mod invalid;
 pub mod limits;
 pub mod mount;

@@ -116,6 +116,12 @@ pub fn sensitivity(path: &str) -> Option<Sensitivity> {
     SENSITIVE.iter().find(|(sensitive, _)| within(&path, sensitive)).map(|&(_, what)| Sensitivity::Host(what))
 }
 
+/// Whether a path is above the state of a container engine, and so of more than one thing of the host.
+pub(crate) fn is_above_engine_state(path: &str) -> bool {
+    let path = canonical(path);
+    ENGINE_STATE.iter().any(|state| *state != path && within(state, &path))
+}
+
 /// What there is to fear of mounting `path`, in words, or `None` where it is not sensitive. See [`sensitivity`].
 pub fn sensitive_path(path: &str) -> Option<&'static str> {
     Some(match sensitivity(path)? {

@@ -100,7 +100,7 @@ pub(crate) fn prepare(plan: &ProcessPlan) -> Result<(), Error> {
 /// The sets that the process has until its filter is installed.
 fn sets_for_filter(plan: &ProcessPlan) -> Sets {
     let mut sets = plan.capabilities;
-    if plan.filter.is_some() && !plan.no_new_privileges {
+    if (plan.filter.is_some() || plan.floor.is_some()) && !plan.no_new_privileges {
         let admin = 1_u64 << Capability::SysAdmin.number();
         sets.permitted |= admin;
         sets.effective |= admin;
@@ -110,6 +110,9 @@ fn sets_for_filter(plan: &ProcessPlan) -> Sets {
 
 /// Installs the filter. With a listener, that is to be sent next: until somebody has it, no call that it notifies returns.
 pub(crate) fn install_filter(plan: &ProcessPlan) -> Result<Option<OwnedFd>, Error> {
+    if let Some(floor) = &plan.floor {
+        floor.install()?;
+    }
     match &plan.filter {
         Some(filter) => seccomp::install(&filter.program, filter.flags).step("linux.seccomp"),
         None => Ok(None),

@@ -15,6 +15,7 @@ mod environment;
 mod error;
 mod exec;
 mod features;
+mod floor;
 mod hooks;
 mod identity;
 mod idmaps;

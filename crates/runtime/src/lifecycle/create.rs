@@ -21,7 +21,7 @@ use crate::init::Lifetime;
 use crate::plan::Plan;
 use crate::seccomp::{Filter, notify};
 use crate::stdio::Stdio;
-use crate::{namespaces, resctrl, sources};
+use crate::{floor, namespaces, resctrl, sources};
 
 /// How a container is made.
 #[derive(Debug, Default)]
@@ -130,8 +130,18 @@ impl Runtime {
         super::directory::check_id(id)?;
         let inherited = options.preserved.saturating_add(options.listened);
         check_preserved(inherited)?;
-        let bundle = Bundle::load(&options.bundle, options.config.as_deref())?;
+        let mut bundle = Bundle::load(&options.bundle, options.config.as_deref())?;
+        if self.hardened {
+            for taken in floor::apply(&mut bundle.spec)? {
+                (self.warn)(&format!("hardened: {taken}"));
+            }
+            // What later commands are to find is what the container was made from.
+            bundle.config = serde_json::to_vec(&bundle.spec).step("config.json")?;
+        }
         let mut plan = self.plan(id, &bundle)?;
+        if self.hardened {
+            plan.process.floor = Some(floor::filter()?);
+        }
         plan.process.tell_of_sockets(options.listened)?;
         check_console(&plan, &options.console, detached)?;
         let joined = match bundle.spec.linux() {

@@ -9,12 +9,12 @@ use oci_spec::runtime::{Process, Spec};
 
 use super::create::{Console, check_preserved, send_descriptor, write_pid_file};
 use super::{Container, Runtime, Status};
-use crate::affinity;
 use crate::cgroup::ContainerGroup;
 use crate::error::{Error, Kind, Step};
 use crate::exec::{Joining, has_a_root_apart, join, own_namespaces};
 use crate::plan::ProcessPlan;
 use crate::stdio::Stdio;
+use crate::{affinity, floor};
 
 /// How a process is started in a container.
 #[derive(Debug, Default)]
@@ -82,7 +82,19 @@ impl Runtime {
         let spec = container.kept_spec()?;
         let linux = spec.linux().as_ref().ok_or_else(|| Error::field("linux", "missing"))?;
         let namespaces = own_namespaces(linux)?;
-        let plan = ProcessPlan::new(process, linux, namespaces.contains(Namespaces::USER))?;
+        let hardened = self.hardened || container.record.hardened;
+        let mut process = process.clone();
+        if hardened {
+            let mut taken = floor::Taken::new();
+            floor::apply_to_process(&mut process, &mut taken);
+            for taken in taken {
+                (self.warn)(&format!("hardened: {taken}"));
+            }
+        }
+        let mut plan = ProcessPlan::new(&process, linux, namespaces.contains(Namespaces::USER))?;
+        if hardened {
+            plan.floor = Some(floor::filter()?);
+        }
         for warning in &plan.warnings {
             (self.warn)(warning);
         }

@@ -44,6 +44,8 @@ pub(crate) struct ProcessPlan {
     pub(crate) apparmor_profile: Option<String>,
     pub(crate) selinux_label: Option<String>,
     pub(crate) filter: Option<Filter>,
+    /// The posture's filter, which holds below the other one.
+    pub(crate) floor: Option<Filter>,
     /// What was passed over, for the log.
     pub(crate) warnings: Vec<String>,
 }
@@ -95,6 +97,7 @@ impl ProcessPlan {
             personality: scheduling::personality(linux.personality().as_ref())?,
             apparmor_profile: apparmor_profile(process.apparmor_profile().as_deref())?,
             selinux_label: selinux_label(process.selinux_label().as_deref())?,
+            floor: None,
             filter: linux.seccomp().as_ref().map(seccomp::compile).transpose()?,
             warnings,
         })

@@ -14,6 +14,7 @@ mod graph;
 mod known;
 pub mod notify;
 mod rules;
+mod specification;
 #[cfg(test)]
 mod tests;
 mod tree;
@@ -27,6 +28,8 @@ use casemate_posture::syscalls;
 use oci_spec::runtime::{Arch as OciArch, LinuxSeccomp};
 
 use crate::error::{Error, Step};
+pub use specification::specification;
+
 use graph::{Comparison, Graph, NodeId, Word};
 use rules::Rule;
 
