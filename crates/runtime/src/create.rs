@@ -174,7 +174,7 @@ pub(crate) fn create_attended(
         }
     };
     let recorded = made(child.pid);
-    let group = early.map_or_else(|| group.late(plan), Ok);
+    let group = early.map_or_else(|| group.late(plan, child.pid), Ok);
     let console = match (&recorded, &group) {
         (Ok(()), Ok(cgroup)) => finish(plan, &child, cgroup, &socket, &trees, root, callbacks),
         _ => Ok(None),

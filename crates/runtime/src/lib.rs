@@ -34,8 +34,9 @@ mod sources;
 mod spawn;
 pub mod statistics;
 mod stdio;
+mod systemd;
 
-pub use cgroup::{CgroupRecord, ContainerGroup, read_update};
+pub use cgroup::{CgroupRecord, ContainerGroup, ScopeRecord, read_update};
 pub use create::{BoxError, CreateRequest, Created, RootFs, create};
 pub use error::{Error, Kind};
 pub use exec::{ExecRequest, exec};

@@ -45,13 +45,15 @@ impl Access {
     pub(super) fn bits(self) -> u8 {
         self.0
     }
+}
 
-    fn letters(self) -> String {
+impl std::fmt::Display for Access {
+    /// Letters out of `rwm`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         [(Self::READ, 'r'), (Self::WRITE, 'w'), (Self::MAKE, 'm')]
             .into_iter()
             .filter(|(access, _)| self.0 & access.0 != 0)
-            .map(|(_, letter)| letter)
-            .collect()
+            .try_for_each(|(_, letter)| f.write_char(letter))
     }
 }
 
@@ -91,7 +93,7 @@ impl DeviceRule {
         let kind = if self.kind == DeviceKind::Block { 'b' } else { 'c' };
         let mut text = String::new();
         // Writing to a String cannot fail.
-        let _ = write!(text, "{kind} {}:{} {}", number(self.major), number(self.minor), self.access.letters());
+        let _ = write!(text, "{kind} {}:{} {}", number(self.major), number(self.minor), self.access);
         text
     }
 }

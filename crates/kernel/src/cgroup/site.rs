@@ -73,6 +73,22 @@ impl Site {
     /// # Errors
     /// `EBUSY` when the group exists and has processes or is frozen. Nothing that was made is left then.
     pub fn create(self) -> Result<Cgroup> {
+        let cgroup = self.make()?;
+        if cgroup.members.iter().any(|member| !member.made) {
+            require_unused(&cgroup)?;
+        }
+        Ok(cgroup)
+    }
+
+    /// As [`Site::create`], of a group that whoever asks for it has had made already, by systemd, in some hierarchies or in
+    /// all, and whose processes are their own.
+    pub fn adopt(self) -> Result<Cgroup> {
+        let mut cgroup = self.make()?;
+        cgroup.members.iter_mut().for_each(|member| member.made = true);
+        Ok(cgroup)
+    }
+
+    fn make(self) -> Result<Cgroup> {
         let mut cgroup = Cgroup { version: self.version, path: self.path, members: Vec::new() };
         for (hierarchy, offer) in self.hierarchies {
             if let Err(error) = add_member(&mut cgroup, hierarchy, offer.as_ref()) {
@@ -80,9 +96,6 @@ impl Site {
                 let _ = cgroup.remove_made();
                 return Err(error);
             }
-        }
-        if cgroup.members.iter().any(|member| !member.made) {
-            require_unused(&cgroup)?;
         }
         Ok(cgroup)
     }

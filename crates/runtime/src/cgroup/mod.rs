@@ -1,6 +1,7 @@
 //! The container's control group: made with its limits, entered, shown inside, and found again by later commands.
 
 mod delegate;
+mod unit;
 mod update;
 
 use std::ops::Deref;
@@ -14,6 +15,8 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Step};
 use crate::plan::{MountKind, Plan};
 
+pub(crate) use unit::ScopePlan;
+pub use unit::ScopeRecord;
 pub use update::read_update;
 
 /// Where groups are made whose path the specification leaves open.
@@ -30,13 +33,23 @@ pub struct CgroupRecord {
     /// Those in which its directory was there before the container: there it is not removed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub kept: Vec<String>,
+    /// The scope that it is, when systemd has made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<ScopeRecord>,
 }
 
 impl CgroupRecord {
     /// Of a group that is about to be made: it may come to be in any hierarchy.
-    pub(crate) fn expected(path: &str) -> Self {
+    pub(crate) fn expected(plan: &Plan) -> Self {
         let controllers = Controller::ALL.into_iter().map(|controller| controller.name().to_owned()).collect();
-        Self { path: path.to_owned(), controllers, kept: Vec::new() }
+        let scope = plan.scope.as_ref().map(|scope| scope.record().clone());
+        Self { path: plan.cgroup.clone(), controllers, kept: Vec::new(), scope }
+    }
+
+    /// Lets go of what there may be of a group besides its directories ([`ContainerGroup::open_if_there`] finds none):
+    /// a unit that systemd keeps because it failed.
+    pub fn forget(&self) -> Result<(), Error> {
+        self.scope.as_ref().map_or(Ok(()), ScopeRecord::stop)
     }
 }
 
@@ -44,6 +57,7 @@ impl CgroupRecord {
 #[derive(Debug)]
 pub struct ContainerGroup {
     cgroup: Cgroup,
+    scope: Option<ScopeRecord>,
 }
 
 impl Deref for ContainerGroup {
@@ -71,7 +85,7 @@ impl ContainerGroup {
             names.iter().filter_map(|name| Controller::from_name(name)).collect()
         };
         match Cgroup::open_in(&layout, &record.path, &named(&record.controllers), &named(&record.kept)) {
-            Ok(cgroup) => Ok(Some(Self { cgroup })),
+            Ok(cgroup) => Ok(Some(Self { cgroup, scope: record.scope.clone() })),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(Error::step(step, error)),
         }
@@ -97,7 +111,16 @@ impl ContainerGroup {
             path: format!("/{}", self.cgroup.path()),
             controllers: names(self.cgroup.controllers().collect()),
             kept: names(self.cgroup.kept().collect()),
+            scope: self.scope.clone(),
         }
+    }
+
+    /// Removes the group as [`Cgroup::remove`] does, and the scope that it is.
+    pub fn remove(&self) -> Result<(), Error> {
+        // What systemd does not know of is to be removed in any case.
+        let stopped = self.scope.as_ref().map_or(Ok(()), ScopeRecord::stop);
+        let removed = self.cgroup.remove().step("remove the container's control group");
+        stopped.and(removed)
     }
 }
 
@@ -125,20 +148,25 @@ impl PreparedGroup {
 
     /// Makes the group before the process, if that is made in it: on version 2. On version 1 the process moves itself
     /// there, so the group is made ([`PreparedGroup::late`]) while the new process is busy with its namespaces.
+    ///
+    /// systemd makes a group around a process that is there.
     pub(crate) fn early(&mut self, plan: &Plan) -> Result<Option<ContainerGroup>, Error> {
-        if self.version == Version::V2 { self.make(plan).map(Some) } else { Ok(None) }
+        if self.version == Version::V2 && plan.scope.is_none() { self.make(plan).map(Some) } else { Ok(None) }
     }
 
     /// Makes the group when the process exists.
-    pub(crate) fn late(mut self, plan: &Plan) -> Result<ContainerGroup, Error> {
-        self.make(plan)
+    pub(crate) fn late(mut self, plan: &Plan, pid: u32) -> Result<ContainerGroup, Error> {
+        match &plan.scope {
+            Some(scope) => scope.start(plan, pid),
+            None => self.make(plan),
+        }
     }
 
     fn make(&mut self, plan: &Plan) -> Result<ContainerGroup, Error> {
         let site = self.site.take().ok_or_else(|| Error::step("linux.cgroupsPath", "the group is made already"))?;
         let cgroup = site.create().step("linux.cgroupsPath")?;
         match limit(&cgroup, plan) {
-            Ok(()) => Ok(ContainerGroup { cgroup }),
+            Ok(()) => Ok(ContainerGroup { cgroup, scope: None }),
             Err(error) => {
                 let _ = cgroup.remove();
                 Err(error)
@@ -166,12 +194,14 @@ fn refused(error: &LimitError) -> Error {
 /// Rules on devices are set last, and only the host's root may: without its rights, none are needed either, because a
 /// user namespace opens no device that its owner could not.
 fn is_about_devices_of_the_unprivileged(error: &LimitError) -> bool {
-    let unprivileged = || {
-        let maps = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
-        !rustix::process::geteuid().is_root()
-            || maps.split_ascii_whitespace().collect::<Vec<_>>() != ["0", "0", "4294967295"]
-    };
-    error.field() == "devices" && error.error().kind() == std::io::ErrorKind::PermissionDenied && unprivileged()
+    error.field() == "devices" && error.error().kind() == std::io::ErrorKind::PermissionDenied && is_unprivileged()
+}
+
+/// Whether the calling process is somebody else than the host's root.
+fn is_unprivileged() -> bool {
+    let maps = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    !rustix::process::geteuid().is_root()
+        || maps.split_ascii_whitespace().collect::<Vec<_>>() != ["0", "0", "4294967295"]
 }
 
 /// The controllers a container always gets, for limits, for being stopped and for being counted, and those it asks for.
@@ -247,7 +277,7 @@ pub(crate) const SHOWN_CONTROLLERS: [Controller; 5] =
 pub(crate) fn open_cgroup(path: &str) -> Result<ContainerGroup, Error> {
     let layout = Layout::detect().step("find the host's control groups")?;
     let cgroup = Cgroup::open(&layout, path).step("open the container's control group")?;
-    Ok(ContainerGroup { cgroup })
+    Ok(ContainerGroup { cgroup, scope: None })
 }
 
 /// Moves the calling process into a group by its entrances, when it was not made in it.
@@ -282,7 +312,7 @@ mod tests {
         let asked = format!("casemate-test-record-{}", std::process::id());
         let path = path("id", Some(Path::new(&asked))).unwrap();
         let cgroup = Site::with_everything(&layout, &path).unwrap().create().unwrap();
-        let record = ContainerGroup { cgroup }.record();
+        let record = ContainerGroup { cgroup, scope: None }.record();
         let json = serde_json::to_string(&record).unwrap();
         let record: CgroupRecord = serde_json::from_str(&json).unwrap();
         let group = ContainerGroup::open(&record).unwrap();

@@ -36,6 +36,11 @@ impl ContainerGroup {
     /// Naming the field. Limits that were changed before it stay changed.
     pub fn update(&self, resources: &LinuxResources) -> Result<(), Error> {
         let limits = resource_limits(resources)?;
+        if let Some(scope) = &self.scope {
+            // Before systemd sets a limit that kills.
+            self.cgroup.check_memory_usage(&limits).map_err(|error| refused(&error))?;
+            scope.update(&limits, &self.cgroup)?;
+        }
         self.cgroup.update(&limits).map_err(|error| refused(&error))
     }
 }

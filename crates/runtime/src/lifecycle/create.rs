@@ -13,7 +13,7 @@ use super::directory::Root;
 use super::record::{Identity, Record};
 use super::{Container, Runtime, Status};
 use crate::bundle::Bundle;
-use crate::cgroup::CgroupRecord;
+use crate::cgroup::{CgroupRecord, ScopePlan};
 use crate::create::{Attendance, Created, create_attended};
 use crate::error::{Error, Step};
 use crate::hooks;
@@ -197,6 +197,10 @@ impl Runtime {
     pub(super) fn plan(&self, id: &str, bundle: &Bundle) -> Result<Plan, Error> {
         let mut plan = Plan::new(id, &bundle.spec)?;
         plan.in_bundle(&bundle.path, bundle.rootfs()?);
+        if self.systemd {
+            let (scope, path) = ScopePlan::new(id, &bundle.spec)?;
+            (plan.scope, plan.cgroup) = (Some(scope), path);
+        }
         Ok(plan)
     }
 
@@ -215,7 +219,7 @@ impl Runtime {
             init: None,
             complete: false,
             // As far as it is known before it is made: whoever clears up after a kill looks into all hierarchies.
-            cgroup: CgroupRecord::expected(&plan.cgroup),
+            cgroup: CgroupRecord::expected(plan),
             resctrl: resctrl::Made::default(),
             hardened: self.hardened,
         })

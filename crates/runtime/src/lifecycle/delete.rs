@@ -47,7 +47,9 @@ impl Runtime {
         container.end()?;
         if let Some(group) = container.group_if_there()? {
             group.kill().step("end the container's processes")?;
-            group.remove().step("remove the container's control group")?;
+            group.remove()?;
+        } else if let Err(error) = container.record.cgroup.forget() {
+            (self.warn)(&error.to_string());
         }
         crate::resctrl::remove(&container.record.resctrl)?;
         let kept;

@@ -31,7 +31,7 @@ pub(crate) use resources::resource_limits;
 use self::devices::devices;
 use self::namespaces::{id_maps, time_offsets};
 use self::sysctl::sysctls;
-use crate::cgroup;
+use crate::cgroup::{self, ScopePlan};
 use crate::error::Error;
 use crate::hooks::Hooks;
 use crate::{netdevices, resctrl};
@@ -69,6 +69,8 @@ pub(crate) struct Plan {
     pub(crate) propagation: Option<(Propagation, bool)>,
     /// The path of the control group beneath each hierarchy's mount point.
     pub(crate) cgroup: String,
+    /// The scope that the control group is to be, when systemd is to make it.
+    pub(crate) scope: Option<ScopePlan>,
     pub(crate) limits: Limits,
     pub(crate) process: ProcessPlan,
     pub(crate) hooks: Hooks,
@@ -126,6 +128,7 @@ impl Plan {
             read_only_root: root.readonly().unwrap_or(false),
             propagation: root_propagation(linux)?,
             cgroup: cgroup::path(id, linux.cgroups_path().as_deref())?,
+            scope: None,
             limits: resources::limits(linux)?,
             process,
             hooks: Hooks::new(spec)?,

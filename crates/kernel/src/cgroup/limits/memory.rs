@@ -177,8 +177,9 @@ impl Limits {
 }
 
 impl Cgroup {
-    /// Version 2 kills to get below a new limit; version 1 refuses by itself.
-    pub(super) fn check_memory_usage(&self, limits: &Limits) -> Result<()> {
+    /// Refuses a memory limit that is not above what is used now, if the limits ask for that: version 2 kills to get below
+    /// a new limit; version 1 refuses by itself. [`Cgroup::update`] does this, too.
+    pub fn check_memory_usage(&self, limits: &Limits) -> Result<()> {
         let Some(place) = self.place(MEMORY).filter(|place| limits.memory_check_before_update && place.unified) else {
             return Ok(());
         };
