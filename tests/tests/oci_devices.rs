@@ -138,12 +138,19 @@ fn device_files_are_as_they_are_asked_for() {
 fn a_file_that_is_not_the_device_is_an_error() {
     let runtime = Runtime::new();
     let device = json!([{"path": "/srv/device", "type": "c", "major": 1, "minor": 5}]);
-    for user in [false, true] {
+    let making = json!([{"allow": false, "access": "rwm"}, {"allow": true, "type": "c", "access": "rwm"}]);
+    for (user, rules) in [(false, None), (false, Some(making)), (true, None)] {
         let bundle = |make: &dyn Fn(&Path)| {
             let bundle = runtime.bundle();
             make(&bundle.rootfs().join("srv/device"));
             let bundle = if user { bundle.user_namespace() } else { bundle };
-            bundle.edit(|config| config["linux"]["devices"] = device.clone()).sh("stat -c '%F %t:%T' /srv/device")
+            let bundle = bundle.edit(|config| {
+                config["linux"]["devices"] = device.clone();
+                if let Some(rules) = &rules {
+                    config["linux"]["resources"]["devices"] = rules.clone();
+                }
+            });
+            bundle.sh("stat -c '%F %t:%T' /srv/device")
         };
         let node = |minor: u32| {
             move |path: &Path| {
