@@ -8,7 +8,7 @@ use std::process::Command;
 
 use casemate_tests::bundle::{Bundle, Runtime, bind, refused, tmpfs};
 use casemate_tests::host_mount::HostMount;
-use casemate_tests::{host, missing, skip};
+use casemate_tests::{host, images, missing, skip};
 use serde_json::{Value, json};
 
 #[test]
@@ -268,15 +268,45 @@ fn a_mount_namespace_can_be_the_hosts_or_another() {
     refused(&wrong, &["linux.namespaces"]);
 }
 
+/// The way out of a root that is not the mount namespace's own, for a process with `CAP_SYS_CHROOT`.
+const CHROOT_TWICE: &str = r#"
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+int main(void) {
+    mkdir("/below", 0700);
+    if (chroot("/below") != 0)
+        return 1;
+    for (int i = 0; i < 64; i++)
+        if (chdir("..") != 0)
+            return 2;
+    if (chroot(".") != 0)
+        return 3;
+    printf("%s %s\n", access("/bin/busybox-of-the-container", F_OK) == 0 ? "inside" : "outside",
+        access("/proc/version", F_OK) == 0 || access("/sys/kernel", F_OK) == 0 ? "full" : "empty");
+    return 0;
+}
+"#;
+
 #[test]
-fn without_pivot_root_the_host_is_out_of_sight() {
+fn without_pivot_root_nothing_of_the_host_but_its_root_is_left() {
     let runtime = Runtime::new();
-    let bundle = runtime.bundle().sh(
-        "ls -d /bin/busybox; awk '{print $5}' /proc/self/mountinfo | sort -u | head -n 40; ls /proc/1/root/bin/busybox",
-    );
-    let output = bundle.run_with(&["--no-pivot"]).ok();
-    assert!(output.starts_with("/bin/busybox\n/\n/dev\n"), "{output}");
-    assert!(output.ends_with("/proc/1/root/bin/busybox"), "{output}");
+    let bundle = runtime.bundle().sh("ls -d /bin/busybox; awk '{print $5}' /proc/self/mountinfo | sort -u | head -n 2");
+    assert_eq!(bundle.run_with(&["--no-pivot"]).ok(), "/bin/busybox\n/\n/dev");
+    let program = match images::compiled("chroot-twice", CHROOT_TWICE) {
+        Ok(program) => program,
+        Err(reason) => return skip(&reason),
+    };
+    let found = |user: bool, flags: &[&str]| {
+        let bundle = runtime.bundle();
+        fs::copy(&program, bundle.rootfs().join("bin/chroot-twice")).unwrap();
+        fs::write(bundle.rootfs().join("bin/busybox-of-the-container"), "").unwrap();
+        let bundle = if user { bundle.user_namespace() } else { bundle };
+        bundle.args(&["/bin/chroot-twice"]).run_with(flags).ok()
+    };
+    assert_eq!(found(false, &[]), "inside full");
+    assert_eq!(found(false, &["--no-pivot"]), "outside empty");
+    assert_eq!(found(true, &["--no-pivot"]), "outside empty");
 }
 
 /// CVE-2021-30465: two containers share a volume, and one exchanges the way to a mount of the other, over and over.
