@@ -33,8 +33,8 @@ fn linux() -> Value {
         "cgroup": {
             "v1": true,
             "v2": true,
-            "systemd": false,
-            "systemdUser": false,
+            "systemd": true,
+            "systemdUser": true,
             "rdma": true,
         },
         "seccomp": {
