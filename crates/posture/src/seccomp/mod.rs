@@ -102,7 +102,7 @@ pub enum Op {
     /// Greater.
     #[serde(rename = "SCMP_CMP_GT")]
     Gt,
-    /// Equal under a mask: `argument & value == value_two`.
+    /// Equal under a mask: `argument & value == value_two & value`.
     #[serde(rename = "SCMP_CMP_MASKED_EQ")]
     MaskedEq,
 }
@@ -132,7 +132,7 @@ impl Arg {
             Op::Eq => argument == self.value,
             Op::Ge => argument >= self.value,
             Op::Gt => argument > self.value,
-            Op::MaskedEq => argument & self.value == self.value_two,
+            Op::MaskedEq => argument & self.value == self.value_two & self.value,
         }
     }
 }

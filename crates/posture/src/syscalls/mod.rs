@@ -9,6 +9,7 @@ mod x32;
 mod x86_64;
 
 pub use multiplex::{Multiplexed, multiplexed};
+pub use table::Name;
 use table::Table;
 
 use crate::seccomp::Arch;
@@ -21,6 +22,11 @@ static ARM: Table = Table::new(arm::TABLE);
 /// The number of the system call `name` on `arch`, or `None` where that architecture has no such call (or casemate has no table
 /// for it). x32 numbers carry their `0x4000_0000` bit.
 pub fn number(arch: Arch, name: &str) -> Option<u32> {
+    number_of(arch, &Name::new(name))
+}
+
+/// As [`number`], for a name that is looked for on several architectures.
+pub fn number_of(arch: Arch, name: &Name<'_>) -> Option<u32> {
     if arch == Arch::X32 {
         return x32::number(name);
     }
@@ -30,7 +36,7 @@ pub fn number(arch: Arch, name: &str) -> Option<u32> {
 /// The name of the system call `number` on `arch`. A search through the whole table: for messages, not for a start path.
 pub fn name(arch: Arch, number: u32) -> Option<&'static str> {
     if arch == Arch::X32 {
-        return names(arch).find(|name| x32::number(name) == Some(number));
+        return names(arch).find(|name| x32::number(&Name::new(name)) == Some(number));
     }
     table(arch)?.entries.iter().find(|&&(_, known)| known == number).map(|&(name, _)| name)
 }
@@ -43,14 +49,14 @@ pub fn names(arch: Arch) -> impl Iterator<Item = &'static str> {
         .unwrap_or_default()
         .iter()
         .map(|&(name, _)| name)
-        .filter(move |name| arch != Arch::X32 || x32::number(name).is_some())
+        .filter(move |name| arch != Arch::X32 || x32::number(&Name::new(name)).is_some())
 }
 
 /// Whether `name` is a system call on any architecture that casemate has a table for.
 pub fn is_known(name: &str) -> bool {
     [Arch::X86_64, Arch::X86, Arch::Aarch64, Arch::Arm]
         .into_iter()
-        .any(|arch| number(arch, name).is_some() || multiplexed(arch, name).is_some())
+        .any(|arch| number(arch, name).is_some() || multiplexed(arch, &Name::new(name)).is_some())
 }
 
 fn table(arch: Arch) -> Option<&'static Table> {

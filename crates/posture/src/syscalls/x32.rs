@@ -1,5 +1,7 @@
 //! x32: the numbers of x86_64 with a bit set, but for a few calls whose structures differ; source: Linux 6.17 headers.
 
+use super::table::{Name, Table};
+
 /// The bit that marks an x32 call.
 const X32_BIT: u32 = 0x4000_0000;
 
@@ -15,27 +17,20 @@ pub(super) const OWN: &[(&str, u32)] = &[
     ("timer_create", 526), ("vmsplice", 532), ("waitid", 529), ("writev", 516),
 ];
 
-/// The calls of x86_64 that x32 does not have.
-const ABSENT: &[&str] = &[
-    "_sysctl",
-    "create_module",
-    "epoll_ctl_old",
-    "epoll_wait_old",
-    "get_kernel_syms",
-    "get_thread_area",
-    "nfsservctl",
-    "query_module",
-    "set_thread_area",
-    "uselib",
-    "vserver",
+/// The calls of x86_64 that x32 does not have, with the numbers they have there.
+#[rustfmt::skip]
+const ABSENT: &[(&str, u32)] = &[
+    ("_sysctl", 156), ("create_module", 174), ("epoll_ctl_old", 214), ("epoll_wait_old", 215), ("get_kernel_syms", 177),
+    ("get_thread_area", 211), ("nfsservctl", 180), ("query_module", 178), ("set_thread_area", 205), ("uselib", 134),
+    ("vserver", 236),
 ];
 
-pub(super) fn number(name: &str) -> Option<u32> {
-    if let Ok(index) = OWN.binary_search_by_key(&name, |&(known, _)| known) {
-        return Some(X32_BIT | OWN[index].1);
-    }
-    if ABSENT.contains(&name) {
-        return None;
-    }
-    super::X86_64.number(name).map(|number| X32_BIT | number)
+static OWN_TABLE: Table = Table::new(OWN);
+
+pub(super) fn number(name: &Name<'_>) -> Option<u32> {
+    let number = match OWN_TABLE.number(name) {
+        Some(own) => own,
+        None => super::X86_64.number(name).filter(|number| ABSENT.iter().all(|(_, absent)| absent != number))?,
+    };
+    Some(X32_BIT | number)
 }

@@ -51,10 +51,18 @@ pub(super) fn value(
     }
 }
 
-/// Less for what is stricter, in the order in which the kernel itself takes the results of several filters.
-pub(super) fn leniency(value: u32) -> u32 {
-    // The kernel compares them as signed numbers.
-    (value & KIND) ^ KILL_PROCESS
+/// Less for what is stricter, in the order in which the kernel itself takes the results of several filters; below 8.
+pub(super) fn leniency(value: u32) -> u8 {
+    match value & KIND {
+        KILL_PROCESS => 0,
+        KILL_THREAD => 1,
+        TRAP => 2,
+        ERRNO => 3,
+        NOTIFY => 4,
+        TRACE => 5,
+        LOG => 6,
+        _ => 7,
+    }
 }
 
 /// Whether the call is made, without asking anybody.

@@ -14,7 +14,7 @@ pub(super) enum Operator {
     Equal,
     GreaterOrEqual,
     Greater,
-    /// Equal to the datum after this mask.
+    /// Equal to the datum, both after this mask.
     Masked(u64),
 }
 
@@ -49,14 +49,12 @@ impl Condition {
 
     /// The tests that lead to `holds` or `fails`. Arguments have 32 bits unless they are `wide`.
     pub(super) fn tests(self, graph: &mut Graph, wide: bool, holds: NodeId, fails: NodeId) -> NodeId {
-        if matches!(self.operator, Operator::Masked(mask) if self.datum & !mask != 0) {
-            return fails;
-        }
         let of = Self { datum: if wide { self.datum } else { narrowed(self.datum) }, ..self };
         match of.operator {
             Operator::Equal => of.equal(graph, u64::MAX, wide, holds, fails),
             Operator::NotEqual => of.equal(graph, u64::MAX, wide, fails, holds),
-            Operator::Masked(mask) => of.equal(graph, mask, wide, holds, fails),
+            // Bits of the datum outside of the mask count as little as those of the argument, as in libseccomp.
+            Operator::Masked(mask) => Self { datum: of.datum & mask, ..of }.equal(graph, mask, wide, holds, fails),
             Operator::Greater => of.above(graph, Comparison::Greater, wide, holds, fails),
             Operator::GreaterOrEqual => of.above(graph, Comparison::GreaterOrEqual, wide, holds, fails),
             Operator::Less => of.above(graph, Comparison::GreaterOrEqual, wide, fails, holds),

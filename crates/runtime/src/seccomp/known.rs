@@ -70,15 +70,32 @@ impl Known {
     }
 }
 
+/// A node of the graph, on the way down.
+#[derive(Clone, Debug)]
+enum Place {
+    /// Nothing led to it until now.
+    Unreached,
+    NothingKnown,
+    Known(Box<Known>),
+}
+
 /// Leads every node past the tests below it whose answer is known there, or does not matter. Returns the root of what is left.
 pub(super) fn skip_known(graph: &mut Graph, root: NodeId) -> NodeId {
     let order = graph.bottom_up(root);
-    let mut at: Vec<Option<Known>> = vec![None; graph.len()];
-    at[root.index()] = Some(Known::nothing());
+    let mut at: Vec<Place> = vec![Place::Unreached; graph.len()];
+    at[root.index()] = Place::NothingKnown;
     for id in order.into_iter().rev() {
-        // Nodes that nothing leads to any more know nothing and are passed over.
-        let (Some(known), Node::Test { question, holds, fails }) = (at[id.index()].take(), graph.get(id)) else {
-            continue;
+        let Node::Test { question, holds, fails } = graph.get(id) else { continue };
+        let known = match std::mem::replace(&mut at[id.index()], Place::Unreached) {
+            // Nothing leads here any more.
+            Place::Unreached => continue,
+            // Architectures and numbers are asked once on each way as it is.
+            Place::NothingKnown if question.word.of_arguments().is_none() => {
+                (at[holds.index()], at[fails.index()]) = (Place::NothingKnown, Place::NothingKnown);
+                continue;
+            }
+            Place::NothingKnown => Box::new(Known::nothing()),
+            Place::Known(known) => known,
         };
         let mut lead = |mut to: NodeId, answer: bool| {
             let mut known = known.clone();
@@ -92,8 +109,9 @@ pub(super) fn skip_known(graph: &mut Graph, root: NodeId) -> NodeId {
             }
             // All that lead to a node come before it in this order, those that are led past others too.
             match &mut at[to.index()] {
-                Some(before) => before.meet(&known),
-                none => *none = Some(known),
+                Place::Known(before) => before.meet(&known),
+                Place::NothingKnown => {}
+                none @ Place::Unreached => *none = Place::Known(known),
             }
             to
         };

@@ -44,7 +44,7 @@ pub(super) fn listener(profile: &LinuxSeccomp, rules: &[Rule<'_>], default: u32)
     }
     SocketAddrUnix::new(path)
         .map_err(|errno| Error::field("linux.seccomp.listenerPath", format!("{path:?} as a socket's name: {errno}")))?;
-    let own = |rule: &&Rule<'_>| rule.names.iter().any(|name| name == "sendmsg");
+    let own = |rule: &&Rule<'_>| rule.names.iter().any(|name| name.text() == "sendmsg");
     let always = rules.iter().filter(own).any(|rule| rule.conditions.is_empty());
     let refuses = rules.iter().filter(own).any(|rule| !action::lets_through(rule.action));
     if refuses || !(always || action::lets_through(default)) {

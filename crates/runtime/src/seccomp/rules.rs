@@ -1,7 +1,7 @@
 //! A profile's rules, and what they come to on the numbers of one architecture.
 
 use casemate_posture::seccomp::Arch;
-use casemate_posture::syscalls;
+use casemate_posture::syscalls::{self, Name};
 use oci_spec::runtime::{LinuxSeccomp, LinuxSyscall};
 
 use super::action;
@@ -12,10 +12,13 @@ use crate::error::Error;
 /// What happens to the calls of some names, if all conditions hold.
 #[derive(Debug)]
 pub(super) struct Rule<'a> {
-    pub(super) names: &'a [String],
+    pub(super) names: Vec<Name<'a>>,
     pub(super) conditions: Vec<Condition>,
     pub(super) action: u32,
 }
+
+/// More than any filter has room for, and few enough to count them in a [`Claim`].
+const MOST_RULES: usize = 1 << 20;
 
 /// Reads the rules of a profile, in their order.
 ///
@@ -26,6 +29,10 @@ pub(super) fn read(profile: &LinuxSeccomp) -> Result<Vec<Rule<'_>>, Error> {
     let mut rules = Vec::with_capacity(list.len());
     for (place, rule) in list.iter().enumerate() {
         read_rule(&mut rules, rule, &|| format!("linux.seccomp.syscalls[{place}]"))?;
+    }
+    if rules.len() > MOST_RULES {
+        let why = format!("{} rules; at most {MOST_RULES} are read", rules.len());
+        return Err(Error::field("linux.seccomp.syscalls", why));
     }
     Ok(rules)
 }
@@ -46,8 +53,9 @@ fn read_rule<'a>(rules: &mut Vec<Rule<'a>>, rule: &'a LinuxSyscall, field: &dyn 
     }
     // Several conditions on one argument are alternatives, and then all of the rule's are: as runc and crun have it.
     let repeated = |(at, one): (usize, &Condition)| conditions[..at].iter().any(|other| other.index == one.index);
+    let names: Vec<Name<'a>> = names.iter().map(|name| Name::new(name)).collect();
     if conditions.iter().enumerate().any(repeated) {
-        rules.extend(conditions.into_iter().map(|one| Rule { names, conditions: vec![one], action }));
+        rules.extend(conditions.into_iter().map(|one| Rule { names: names.clone(), conditions: vec![one], action }));
     } else {
         // In their order, so that rules share what they have in common.
         conditions.sort_by_key(|condition| condition.index);
@@ -59,11 +67,27 @@ fn read_rule<'a>(rules: &mut Vec<Rule<'a>>, rule: &'a LinuxSyscall, field: &dyn 
 /// One rule for one number. They sort by number, and then so that the first whose conditions hold decides: the strictest; of
 /// those equally strict one without conditions, as it holds whenever another does; then the profile's order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Claim {
-    number: u32,
-    leniency: u32,
-    conditional: bool,
-    rule: usize,
+struct Claim(u64);
+
+impl Claim {
+    const RULE_BITS: u32 = 28;
+
+    fn new(number: u32, leniency: u8, conditional: bool, rule: u32) -> Self {
+        let order = u64::from(leniency) << 1 | u64::from(conditional);
+        Self(u64::from(number) << 32 | order << Self::RULE_BITS | u64::from(rule))
+    }
+
+    fn number(self) -> u32 {
+        u32::try_from(self.0 >> 32).unwrap_or(u32::MAX)
+    }
+
+    fn conditional(self) -> bool {
+        self.0 >> Self::RULE_BITS & 1 == 1
+    }
+
+    fn rule(self) -> usize {
+        (self.0 & ((1 << Self::RULE_BITS) - 1)) as usize
+    }
 }
 
 /// A rule for one of the calls that share a number.
@@ -71,9 +95,9 @@ struct Claim {
 struct SharedClaim {
     number: u32,
     call: u32,
-    leniency: u32,
+    leniency: u8,
     conditional: bool,
-    rule: usize,
+    rule: u32,
     mask: u32,
 }
 
@@ -81,12 +105,12 @@ struct SharedClaim {
 pub(super) fn decide(graph: &mut Graph, arch: Arch, rules: &[Rule<'_>], default: u32) -> Vec<(u32, NodeId)> {
     let mut claims = Vec::with_capacity(rules.iter().map(|rule| rule.names.len()).sum());
     let mut shared = Vec::new();
-    for (index, rule) in rules.iter().enumerate() {
+    for (index, rule) in (0..).zip(rules) {
         let (leniency, conditional) = (action::leniency(rule.action), !rule.conditions.is_empty());
-        for name in rule.names {
+        for name in &rule.names {
             // Names that this architecture does not have are passed over: profiles list those of all.
-            if let Some(number) = syscalls::number(arch, name) {
-                claims.push(Claim { number, leniency, conditional, rule: index });
+            if let Some(number) = syscalls::number_of(arch, name) {
+                claims.push(Claim::new(number, leniency, conditional, index));
             }
             if let Some(one) = syscalls::multiplexed(arch, name) {
                 let (number, call, mask) = (one.number, one.call, one.mask);
@@ -96,20 +120,20 @@ pub(super) fn decide(graph: &mut Graph, arch: Arch, rules: &[Rule<'_>], default:
     }
     claims.sort_unstable();
     shared.sort_unstable();
+    let next = u32::try_from(rules.len()).unwrap_or(u32::MAX);
     let derived = derived(&shared, &claims, rules, default);
-    for (offset, (number, rule)) in derived.iter().enumerate() {
-        let leniency = action::leniency(rule.action);
-        claims.push(Claim { number: *number, leniency, conditional: true, rule: rules.len() + offset });
+    for (index, (number, rule)) in (next..).zip(&derived) {
+        claims.push(Claim::new(*number, action::leniency(rule.action), true, index));
     }
     if !derived.is_empty() {
         claims.sort_unstable();
     }
-    let rule_of = |claim: &Claim| rules.get(claim.rule).unwrap_or_else(|| &derived[claim.rule - rules.len()].1);
+    let rule_of = |claim: &Claim| rules.get(claim.rule()).unwrap_or_else(|| &derived[claim.rule() - rules.len()].1);
     let wide = !matches!(arch, Arch::X86 | Arch::Arm);
     let mut decisions = Vec::with_capacity(claims.len());
-    for group in claims.chunk_by(|one, other| one.number == other.number) {
+    for group in claims.chunk_by(|one, other| one.number() == other.number()) {
         let decision = decision(graph, group.iter().map(rule_of), default, wide);
-        decisions.push((group[0].number, decision));
+        decisions.push((group[0].number(), decision));
     }
     decisions
 }
@@ -147,24 +171,24 @@ fn derived<'a>(shared: &[SharedClaim], claims: &[Claim], rules: &[Rule<'_>], def
         let first = group[0];
         // What may be decided: by the conditional rules, up to the first that always holds, or the default.
         let always = group.iter().position(|claim| !claim.conditional);
-        let otherwise = always.map_or(default, |at| rules[group[at].rule].action);
+        let otherwise = always.map_or(default, |at| rules[group[at].rule as usize].action);
         let conditional = &group[..always.unwrap_or(group.len())];
         let mut strictest = otherwise;
         let mut depends = false;
         for claim in conditional {
-            let action = rules[claim.rule].action;
+            let action = rules[claim.rule as usize].action;
             depends |= action != otherwise;
             if claim.leniency < action::leniency(strictest) {
                 strictest = action;
             }
         }
-        let spoken_of = claims.iter().any(|claim| claim.number == first.number && !claim.conditional);
+        let spoken_of = claims.iter().any(|claim| claim.number() == first.number && !claim.conditional());
         if depends && spoken_of {
             continue;
         }
         let operator = if first.mask == u32::MAX { Operator::Equal } else { Operator::Masked(first.mask.into()) };
         let condition = Condition { index: 0, operator, datum: first.call.into() };
-        derived.push((first.number, Rule { names: &[], conditions: vec![condition], action: strictest }));
+        derived.push((first.number, Rule { names: Vec::new(), conditions: vec![condition], action: strictest }));
     }
     derived
 }

@@ -106,7 +106,7 @@ fn flags_are_the_kernels() {
     // Without notifications nobody waits for one, and the kernel refuses the flag.
     let wait = json!(["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV", "SECCOMP_FILTER_FLAG_TSYNC"]);
     assert_eq!(filter(with(wait.clone())).flags, FLAG_TSYNC);
-    let mut notifying = notify(json!([]));
+    let mut notifying = notify(&json!([]));
     notifying["flags"] = wait;
     assert_eq!(filter(notifying).flags, FLAG_NEW_LISTENER | FLAG_WAIT_KILLABLE_RECV | FLAG_TSYNC | 16);
 }
@@ -121,7 +121,7 @@ fn flags_that_the_kernel_does_not_know_are_refused_by_name() {
     assert!(error.starts_with("linux.seccomp.flags: "), "{error}");
 }
 
-fn notify(more: Value) -> Value {
+fn notify(more: &Value) -> Value {
     let mut syscalls = vec![json!({"names": ["sendmsg"], "action": "SCMP_ACT_ALLOW"})];
     syscalls.extend(more.as_array().unwrap().iter().cloned());
     syscalls.push(json!({"names": ["mkdir"], "action": "SCMP_ACT_NOTIFY"}));
@@ -130,10 +130,10 @@ fn notify(more: Value) -> Value {
 
 #[test]
 fn notifications_need_somebody_to_notify() {
-    let listener = filter(notify(json!([]))).listener.unwrap();
+    let listener = filter(notify(&json!([]))).listener.unwrap();
     assert_eq!((listener.path.to_str(), listener.metadata), (Some("/run/agent.sock"), None));
-    assert_eq!(action(&filter(notify(json!([]))), X86_64, 83, &[]), 0x7fc0_0000);
-    let mut said = notify(json!([]));
+    assert_eq!(action(&filter(notify(&json!([]))), X86_64, 83, &[]), 0x7fc0_0000);
+    let mut said = notify(&json!([]));
     said["listenerMetadata"] = "which".into();
     assert_eq!(filter(said.clone()).listener.unwrap().metadata.as_deref(), Some("which"));
     said.as_object_mut().unwrap().remove("listenerPath");
@@ -152,17 +152,17 @@ fn notifications_need_somebody_to_notify() {
 #[test]
 fn the_call_that_hands_the_notifications_over_is_let_through() {
     let field = "linux.seccomp.syscalls: with SCMP_ACT_NOTIFY";
-    refused(notify(json!([{"names": ["sendmsg"], "action": "SCMP_ACT_NOTIFY"}])), field);
+    refused(notify(&json!([{"names": ["sendmsg"], "action": "SCMP_ACT_NOTIFY"}])), field);
     let args = json!([{"index": 0, "value": 3, "op": "SCMP_CMP_EQ"}]);
-    refused(notify(json!([{"names": ["sendmsg"], "action": "SCMP_ACT_ERRNO", "args": args}])), field);
-    let mut none = notify(json!([]));
+    refused(notify(&json!([{"names": ["sendmsg"], "action": "SCMP_ACT_ERRNO", "args": args}])), field);
+    let mut none = notify(&json!([]));
     none["syscalls"].as_array_mut().unwrap().remove(0);
     refused(none.clone(), field);
     none["defaultAction"] = "SCMP_ACT_ALLOW".into();
     assert!(filter(none.clone()).listener.is_some());
     none["defaultAction"] = "SCMP_ACT_NOTIFY".into();
     refused(none, field);
-    let mut default = notify(json!([]));
+    let mut default = notify(&json!([]));
     default["defaultAction"] = "SCMP_ACT_NOTIFY".into();
     assert!(filter(default).listener.is_some());
 }

@@ -2,7 +2,9 @@
 
 mod agreement;
 mod calls;
+mod cost;
 mod fields;
 mod machine;
 mod profiles;
+mod random;
 mod reference;

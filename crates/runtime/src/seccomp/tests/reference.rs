@@ -153,7 +153,7 @@ fn compares(condition: &LinuxSeccompArg, arg: u64, narrow: bool) -> bool {
         Op::ScmpCmpGt => arg > number(value),
         Op::ScmpCmpMaskedEq => {
             let two = condition.value_two().unwrap_or(0);
-            two & value == two && arg & value == if narrow { number(two) & value } else { two }
+            arg & value == number(two) & value
         }
     }
 }
