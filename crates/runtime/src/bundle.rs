@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use oci_spec::runtime::{Process, Spec};
 
 use crate::error::{Error, Step};
-use crate::plan::document;
+use crate::plan::{Plan, document};
 
 /// The most that is read of a `config.json` or a process file, in bytes.
 pub const LARGEST_CONFIG: u64 = 16 << 20;
@@ -50,6 +50,13 @@ impl Bundle {
         let root = self.spec.root().as_ref().ok_or_else(|| Error::field("root", "missing"))?;
         Ok(self.path.join(root.path()))
     }
+}
+
+/// Reads a specification and checks it as `create` does before it makes anything: what the fuzz target `bundle` calls.
+#[doc(hidden)]
+pub fn check(id: &str, config: &[u8]) -> Result<(), Error> {
+    let (spec, _) = document::spec(config)?;
+    Plan::new(id, &spec).map(drop)
 }
 
 /// Reads a specification that was read before: what is passed over in it has been said.

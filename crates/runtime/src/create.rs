@@ -133,6 +133,10 @@ pub(crate) struct Attendance<'a> {
 /// [`Kind::Invalid`](crate::Kind::Invalid), naming the field, before anything was made; else the step that failed.
 pub fn create(request: CreateRequest<'_>) -> Result<Created, Error> {
     let plan = Plan::new(request.id, request.spec)?;
+    if plan.resctrl.is_some() {
+        // Somebody would have to keep a record of it, to remove it with the container.
+        return Err(Error::field("linux.intelRdt", "for containers of the OCI commands only"));
+    }
     let joined = match request.spec.linux() {
         Some(linux) => namespaces::open_joined(linux)?,
         None => Vec::new(),

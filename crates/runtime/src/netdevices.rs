@@ -57,7 +57,7 @@ pub(crate) fn plan(linux: &Linux, own: Namespaces) -> Result<Vec<Device>, Error>
 }
 
 fn field(host_name: &str) -> String {
-    format!("linux.netDevices[{host_name:?}]")
+    format!("linux.netDevices[{}]", host_name.escape_debug())
 }
 
 /// Moves devices into the network namespace of a process, with the addresses that somebody gave them for good, and raises
@@ -143,10 +143,10 @@ mod tests {
         let network = Namespaces::NETWORK;
         assert!(refused(r#"{"lo":{}}"#, Namespaces::PID).starts_with("linux.netDevices: needs a network namespace"));
         let missing = refused(r#"{"no-such-device":{}}"#, network);
-        assert!(missing.starts_with("linux.netDevices[\"no-such-device\"]: "), "{missing}");
+        assert!(missing.starts_with("linux.netDevices[no-such-device]: "), "{missing}");
         for name in ["a/b", "a b", "..", "sixteen-bytes-xx", "a:1", "a%s", "%d%d"] {
             let wrong = refused(&format!(r#"{{"lo":{{"name":"{name}"}}}}"#), network);
-            assert!(wrong.starts_with("linux.netDevices[\"lo\"]"), "{wrong}");
+            assert!(wrong.starts_with("linux.netDevices[lo]"), "{wrong}");
         }
         assert!(refused(r#"{"eth%d":{}}"#, network).contains("%d"));
     }

@@ -268,11 +268,18 @@ impl Container {
                 self.hand_over(plan.process.filter.as_ref(), pid, Status::Creating, &listener)
             },
         };
-        let created = create_attended(plan, joined, Box::new(move |_| Ok(tree)), stdio, attendance)?;
+        let created = match create_attended(plan, joined, Box::new(move |_| Ok(tree)), stdio, attendance) {
+            Ok(created) => created,
+            Err(error) => {
+                // The error that led here is the one to tell.
+                let _ = resctrl::remove(&record.resctrl);
+                return Err(error);
+            }
+        };
         record.complete = true;
         record.cgroup = created.cgroup.record();
         if let Err(error) = self.directory.write_record(&record) {
-            give_up(&created);
+            give_up(&created, &record);
             return Err(error);
         }
         Ok((record, created))
@@ -350,19 +357,20 @@ impl Made {
     }
 
     fn undo(self) {
-        give_up(&self.created);
+        give_up(&self.created, &self.container.record);
         let Container { root, directory, .. } = self.container;
         // The error that led here is the one to tell.
         let _ = root.release(directory);
     }
 }
 
-/// Ends a process that nobody will start, and what is left of its group.
-fn give_up(created: &Created) {
+/// Ends a process that nobody will start, and what is left of its groups.
+fn give_up(created: &Created, record: &Record) {
     let _ = process::pidfd_send_signal(&created.pidfd, 9);
     let _ = process::wait(&created.pidfd);
     let _ = created.cgroup.kill();
     let _ = created.cgroup.remove();
+    let _ = resctrl::remove(&record.resctrl);
 }
 
 /// Checks that what is to be inherited is there: otherwise a descriptor of ours would be.
