@@ -94,6 +94,7 @@ pub(crate) fn from_runtime(error: &casemate_runtime::Error) -> Error {
         casemate_runtime::Kind::Invalid => ErrorKind::Invalid,
         casemate_runtime::Kind::NoSuchContainer
         | casemate_runtime::Kind::WrongStatus
+        | casemate_runtime::Kind::Hook
         | casemate_runtime::Kind::Failed => ErrorKind::Internal,
     };
     Error::Launch { kind, text: error.to_string() }

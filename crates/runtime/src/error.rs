@@ -15,6 +15,8 @@ pub enum Kind {
     NoSuchContainer,
     /// The container is not in a status in which that can be done; nothing was.
     WrongStatus,
+    /// A hook failed, after which the container is given up (125).
+    Hook,
     /// Anything else (125).
     Failed,
 }

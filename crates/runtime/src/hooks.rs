@@ -11,7 +11,7 @@ use oci_spec::runtime::{Hook, Spec};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{MemfdFlags, SeekFrom};
 
-use crate::error::{Error, Step};
+use crate::error::{Error, Kind, Step};
 
 const PRESTART: &str = "prestart";
 const CREATE_RUNTIME: &str = "createRuntime";
@@ -127,7 +127,7 @@ impl HookPlan {
     /// # Errors
     /// When it can't be run, does not end with 0, or not in time (it is killed then); with what it wrote.
     pub(crate) fn run(&self, state: &OwnedFd, env: &[CString]) -> Result<(), Error> {
-        let fail = |why: String| Error::step(&self.field, format!("{:?}: {why}", self.shown()));
+        let fail = |why: String| Error::new(Kind::Hook, format!("{}: {:?}: {why}", self.field, self.shown()));
         rustix::fs::seek(state, SeekFrom::Start(0)).step(&self.field)?;
         let (output, theirs) = terminal::pipe().step(&self.field)?;
         match process::fork().step(&self.field)? {

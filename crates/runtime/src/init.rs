@@ -3,7 +3,7 @@
 //! The steps and their order are the table of this crate's `README.md`.
 
 use std::ffi::CString;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use casemate_kernel::cgroup::Controller;
 use casemate_kernel::namespace::{self, Namespaces};
@@ -237,7 +237,10 @@ fn wait_for_start(
                 if let Ok(ToInit::Start(state)) = message::receive_to_init(&connection)
                     && message::send_begun(&connection).is_ok()
                 {
-                    *socket = connection;
+                    // What execve closes, it closes in order of number: with the lock let go of first, whoever learns
+                    // from the connection's end that the program runs finds the container started.
+                    *socket = rustix::io::fcntl_dupfd_cloexec(&connection, lock.as_raw_fd() + 1)
+                        .step("answer at the start barrier")?;
                     break state;
                 }
             };

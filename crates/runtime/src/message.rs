@@ -106,6 +106,7 @@ pub(crate) fn send_failure(socket: &OwnedFd, error: &Error) {
         Kind::NotFound => 'n',
         Kind::NotExecutable => 'x',
         Kind::Invalid => 'i',
+        Kind::Hook => 'h',
         Kind::NoSuchContainer | Kind::WrongStatus | Kind::Failed => 'f',
     };
     let mut text = format!("E{letter}{error}");
@@ -170,6 +171,7 @@ pub(crate) fn receive_from_init(socket: &OwnedFd) -> Result<FromInit, Error> {
                 b'n' => Kind::NotFound,
                 b'x' => Kind::NotExecutable,
                 b'i' => Kind::Invalid,
+                b'h' => Kind::Hook,
                 _ => Kind::Failed,
             };
             Ok(FromInit::Failed(Error::new(kind, String::from_utf8_lossy(text))))

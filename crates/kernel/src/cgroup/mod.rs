@@ -205,6 +205,26 @@ impl Cgroup {
         Ok(Self { version: self.version, path: whole, members })
     }
 
+    /// This group with one below it in its place, in the hierarchies of the controllers given, or in all when none is; the
+    /// group itself for a path of no names.
+    ///
+    /// # Errors
+    /// `ENOENT` when a hierarchy has no such group; `EINVAL` for a path that is not one of plain names.
+    pub fn moved_below(&self, of: &[Controller], path: &str) -> Result<Self> {
+        let call = || format!("openat(cgroup {:?}, {path:?})", self.path);
+        let below = if path.trim_matches('/').is_empty() { "." } else { checked_path(path)? };
+        let members = self.members.iter().map(|member| {
+            let meant = of.is_empty() || of.iter().any(|controller| member.controllers.contains(controller));
+            let flags = OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+            let name = if meant { below } else { "." };
+            let directory = rustix::fs::openat(&member.directory, name, flags, Mode::empty()).call(call)?;
+            let mount = member.mount.try_clone().call(call)?;
+            let Member { controllers, unified, .. } = member;
+            Ok(Member { controllers: controllers.clone(), unified: *unified, made: false, mount, directory })
+        });
+        Ok(Self { version: self.version, path: self.path.clone(), members: members.collect::<Result<_>>()? })
+    }
+
     /// The group of version 2 that a process of this group has been moved to below it, or this very group (`None`).
     ///
     /// A container that hands controllers down to groups of its own (systemd inside, say) can't have processes in the
@@ -390,5 +410,27 @@ mod tests {
         assert!(cgroup.processes().unwrap().is_empty());
         cgroup.remove().unwrap();
         assert_eq!(Cgroup::open(&bench.layout, &bench.path).unwrap_err().errno(), Errno::NOENT);
+    }
+
+    #[test]
+    fn a_group_below_takes_the_place_of_its_parent_where_it_is_asked_for() {
+        let Some(bench) = Bench::new("below") else { return };
+        let cgroup = Cgroup::create(&bench.layout, &bench.path, &[Controller::Pids, Controller::Freezer]).unwrap();
+        let sleeper = sleeper(&cgroup, "sub");
+        let everywhere = cgroup.moved_below(&[], "sub/").unwrap();
+        assert_eq!(everywhere.processes().unwrap(), [sleeper.id()]);
+        let own = cgroup.moved_below(&[], "/").unwrap().directory_of(Controller::Pids).map(processes_of);
+        assert_eq!(own, Some(String::new()));
+        let some = cgroup.moved_below(&[Controller::Pids], "sub").unwrap();
+        assert_eq!(some.directory_of(Controller::Pids).map(processes_of), Some(format!("{}\n", sleeper.id())));
+        if bench.layout.version() != Version::V2 {
+            assert_eq!(some.directory_of(Controller::Freezer).map(processes_of), Some(String::new()));
+        }
+        assert_eq!(cgroup.moved_below(&[], "missing").unwrap_err().errno(), Errno::NOENT);
+        assert_eq!(cgroup.moved_below(&[], "..").unwrap_err().errno(), Errno::INVAL);
+    }
+
+    fn processes_of(directory: BorrowedFd<'_>) -> String {
+        read_file(directory, "cgroup.procs").unwrap()
     }
 }

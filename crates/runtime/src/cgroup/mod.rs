@@ -91,17 +91,38 @@ impl ContainerGroup {
         }
     }
 
-    /// A group below it.
+    /// This group with groups below it in its place, as `exec --cgroup` names them: one path for all hierarchies, or
+    /// `CONTROLLER[,CONTROLLER]:PATH` for some. In the others a process stays where the container's limits are.
     ///
     /// # Errors
-    /// On version 1, where it may exist in some hierarchies only, and a process in it would be out of the limits of the
-    /// others; when there is none.
-    pub(crate) fn into_below(self, path: &str) -> Result<Self, Error> {
-        if self.cgroup.unified().is_none() {
-            return Err(Error::field("--cgroup", "groups below a container's are entered on version 2 only"));
+    /// For a path that leads elsewhere, a controller that the group does not have, or one named twice; when there is no
+    /// such group.
+    pub(crate) fn below(mut self, asked: &[String]) -> Result<Self, Error> {
+        let field = "--cgroup";
+        let mut named = Vec::new();
+        for text in asked {
+            let (controllers, path) = match text.split_once(':') {
+                Some((controllers, path)) => (Some(controllers), path),
+                None if asked.len() == 1 => (None, text.as_str()),
+                None => return Err(Error::field(field, format!("{text:?}: missing <controller>: prefix"))),
+            };
+            if path.split('/').any(|name| name == "..") {
+                return Err(Error::field(field, format!("bad sub cgroup path {path:?}")));
+            }
+            let mut of = Vec::new();
+            for name in controllers.into_iter().flat_map(|list| list.split(',')) {
+                let known = Controller::from_name(name).filter(|known| self.cgroup.has(*known));
+                let controller =
+                    known.ok_or_else(|| Error::field(field, format!("unknown controller {name:?} in {text:?}")))?;
+                if named.contains(&controller) {
+                    return Err(Error::field(field, format!("controller {name} specified multiple times")));
+                }
+                named.push(controller);
+                of.push(controller);
+            }
+            self.cgroup = self.cgroup.moved_below(&of, path).step(field)?;
         }
-        let cgroup = self.cgroup.below(path).step("--cgroup")?;
-        Ok(Self { cgroup, ..self })
+        Ok(self)
     }
 
     /// What to find it by later.

@@ -15,7 +15,7 @@ use super::{Container, Runtime, Status};
 use crate::bundle::Bundle;
 use crate::cgroup::{CgroupRecord, ScopePlan};
 use crate::create::{Attendance, Created, create_attended};
-use crate::error::{Error, Step};
+use crate::error::{Error, Kind, Step};
 use crate::hooks;
 use crate::init::Lifetime;
 use crate::plan::Plan;
@@ -92,7 +92,7 @@ impl Runtime {
         match made.created.leave_at_barrier() {
             Ok(()) => Ok(()),
             Err(error) => {
-                made.undo();
+                self.undo(made, &error);
                 Err(error)
             }
         }
@@ -112,7 +112,7 @@ impl Runtime {
     ) -> Result<Finished, Error> {
         let mut made = self.make(id, options, run.detach)?;
         if let Err(error) = made.start() {
-            made.undo();
+            self.undo(made, &error);
             return Err(error);
         }
         let Made { container, created, plan } = made;
@@ -131,6 +131,8 @@ impl Runtime {
         let inherited = options.preserved.saturating_add(options.listened);
         check_preserved(inherited)?;
         let mut bundle = Bundle::load(&options.bundle, options.config.as_deref())?;
+        // Before anything that may come of what they tell.
+        bundle.warnings.iter().for_each(|warning| (self.warn)(warning));
         if self.hardened {
             for taken in floor::apply(&mut bundle.spec)? {
                 (self.warn)(&format!("hardened: {taken}"));
@@ -148,9 +150,7 @@ impl Runtime {
             Some(linux) => namespaces::open_joined(linux)?,
             None => Vec::new(),
         };
-        for warning in bundle.warnings.iter().chain(&plan.process.warnings) {
-            (self.warn)(warning);
-        }
+        plan.process.warnings.iter().for_each(|warning| (self.warn)(warning));
         let rootfs = bundle.rootfs()?;
         let tree = sources::open_rootfs(&rootfs, &bundle.spec)?;
         let root = Root::create(&self.root)?;
@@ -179,18 +179,33 @@ impl Runtime {
                 match made.hand_out(options) {
                     Ok(created) => Ok(created),
                     Err((made, error)) => {
-                        made.undo();
+                        self.undo(made, &error);
                         Err(error)
                     }
                 }
             }
             Err(error) => {
-                let Container { root, directory, .. } = container;
-                // The error that led here is the one to tell.
-                let _ = root.release(directory);
+                self.release(container, &plan, &error);
                 Err(error)
             }
         }
+    }
+
+    /// Gives up a container whose process stands at the barrier, or runs.
+    fn undo(&self, made: Made, error: &Error) {
+        give_up(&made.created, &made.container.record);
+        self.release(made.container, &made.plan, error);
+    }
+
+    /// Removes the record of a container of which nothing else is left. When that is because of a hook, those that tell of
+    /// its end are run first (`runtime.md`, "Lifecycle", step 13).
+    fn release(&self, container: Container, plan: &Plan, error: &Error) {
+        if error.kind() == Kind::Hook {
+            self.after_stop(&container, &plan.hooks);
+        }
+        let Container { root, directory, .. } = container;
+        // The error that led here is the one to tell.
+        let _ = root.release(directory);
     }
 
     /// The plan of a bundle.
@@ -354,13 +369,6 @@ impl Made {
             container.hand_over(self.plan.process.filter.as_ref(), pid, Status::Created, &listener)
         })?;
         container.after_start(&self.plan.hooks)
-    }
-
-    fn undo(self) {
-        give_up(&self.created, &self.container.record);
-        let Container { root, directory, .. } = self.container;
-        // The error that led here is the one to tell.
-        let _ = root.release(directory);
     }
 }
 

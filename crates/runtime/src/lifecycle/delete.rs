@@ -66,7 +66,7 @@ impl Runtime {
     }
 
     /// Hooks of a container that is gone; the specification has one that fails be said, and nothing else.
-    fn after_stop(&self, container: &Container, hooks: &Hooks) {
+    pub(super) fn after_stop(&self, container: &Container, hooks: &Hooks) {
         if hooks.poststop.is_empty() {
             return;
         }

@@ -9,7 +9,6 @@ use oci_spec::runtime::{Process, Spec};
 
 use super::create::{Console, check_preserved, send_descriptor, write_pid_file};
 use super::{Container, Runtime, Status};
-use crate::cgroup::ContainerGroup;
 use crate::error::{Error, Kind, Step};
 use crate::exec::{Joining, has_a_root_apart, join, own_namespaces};
 use crate::plan::ProcessPlan;
@@ -31,7 +30,7 @@ pub struct ExecOptions {
     pub detach: bool,
     /// Whether a paused container is let go on as far as the process is concerned: it then waits, frozen.
     pub ignore_paused: bool,
-    /// The group below the container's own to put the process into; one at most.
+    /// The groups below the container's own to put the process into: one for all, or `CONTROLLER[,CONTROLLER]:PATH` each.
     pub cgroups: Vec<String>,
 }
 
@@ -129,7 +128,7 @@ impl Runtime {
             root_apart: has_a_root_apart(linux)?,
             pid: container.record.init.map_or(0, |init| init.pid),
             pidfd: &pidfd,
-            cgroup: container.group_for(&options.cgroups)?,
+            cgroup: container.group()?.below(&options.cgroups)?,
             stdio,
             preserved: options.preserved,
         };
@@ -155,16 +154,6 @@ impl Runtime {
 }
 
 impl Container {
-    /// The group that a process is to be in: the container's, or one below it.
-    fn group_for(&self, below: &[String]) -> Result<ContainerGroup, Error> {
-        let group = self.group()?;
-        match below {
-            [] => Ok(group),
-            [path] if !path.contains(':') => group.into_below(path),
-            _ => Err(Error::field("--cgroup", format!("{below:?}: one path below the container's group is offered"))),
-        }
-    }
-
     /// The specification that it was made from.
     pub(super) fn kept_spec(&self) -> Result<Spec, Error> {
         crate::bundle::parse(&self.directory.read_config()?)

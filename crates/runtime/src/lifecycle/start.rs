@@ -10,8 +10,9 @@ impl Runtime {
     /// Starts a container that was created.
     ///
     /// # Errors
-    /// [`Kind::WrongStatus`] with no effect when it is not `created`; what kept its program from being executed; a hook
-    /// that failed, and the container is stopped then.
+    /// [`Kind::WrongStatus`] with no effect when it is not `created`; what kept its program from being executed, and the
+    /// container is stopped then; a hook that failed ([`Kind::Hook`]), and nothing of the container is left then
+    /// (`runtime.md`, "Lifecycle", steps 7 and 9).
     pub fn start(&self, id: &str) -> Result<(), Error> {
         let container = self.open(id)?;
         match container.status()? {
@@ -36,24 +37,34 @@ impl Runtime {
             // Somebody else was first, or it was killed.
             _ => return Err(Error::new(Kind::WrongStatus, "cannot start an already running container")),
         }
-        wait_for_program(&socket, &mut |_| {
+        let started = wait_for_program(&socket, &mut |_| {
             Err(Error::step("linux.seccomp.listenerPath", "nobody asked for a listener"))
-        })?;
-        container.after_start(&hooks)
+        });
+        match started.and_then(|()| container.after_start(&hooks)) {
+            Err(error) if error.kind() == Kind::Hook => {
+                if let Err(another) = self.clear_away(container, None) {
+                    (self.warn)(&another.to_string());
+                }
+                Err(error)
+            }
+            Err(error) => {
+                // It ends by itself; whoever asks next is to find it stopped.
+                if let Some(pidfd) = container.first_process()? {
+                    super::delete::wait_for_end(&pidfd, 2)?;
+                }
+                Err(error)
+            }
+            Ok(()) => Ok(()),
+        }
     }
 }
 
 impl Container {
-    /// Runs the hooks of a container that runs. One that fails ends it.
+    /// Runs the hooks of a container that runs.
     pub(super) fn after_start(&self, hooks: &Hooks) -> Result<(), Error> {
         if hooks.poststart.is_empty() {
             return Ok(());
         }
-        let state = self.state_file(Status::Running)?;
-        hooks::run_all(&hooks.poststart, &state).inspect_err(|_| {
-            if let Ok(Some(group)) = self.group_if_there() {
-                let _ = group.kill();
-            }
-        })
+        hooks::run_all(&hooks.poststart, &self.state_file(Status::Running)?)
     }
 }

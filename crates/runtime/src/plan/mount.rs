@@ -111,10 +111,12 @@ fn kind(index: usize, mount: &Mount, options: &Options, around: Surroundings<'_>
     }
     let bind = options.bind.or((filesystem == "bind").then_some(false));
     let idmap = idmap(index, mount, options.idmap, around.in_user_namespace)?;
+    // A bind mount ignores a file system's `key=value` (mount(2)), and so do the other runtimes. A word that is no option
+    // at all may be a misspelt one that was to protect something.
     if bind.is_some()
-        && let Some((key, _)) = options.data.first()
+        && let Some((word, _)) = options.data.iter().find(|(_, value)| value.is_none())
     {
-        return Err(Error::field(&field("options"), format!("{key:?}: a bind mount has no data options")));
+        return Err(Error::field(&field("options"), format!("{word:?} is no option of a bind mount")));
     }
     if idmap.is_some() && (bind.is_none() || options.remount) {
         return Err(Error::field(&field("uidMappings"), "only bind mounts are idmapped"));

@@ -140,7 +140,10 @@ impl RootTree {
                 (path::create(&self.root, &mount.destination, missing).step("mount point")?, true)
             }
             Err(error) if plain && error.errno() == Errno::LOOP => {
-                return Err(Error::step("mount point", "it must be an ordinary directory, not reached by a link"));
+                return Err(Error::step(
+                    "mount point",
+                    "it must be mounted on ordinary directory, not reached by a link",
+                ));
             }
             other => (other.step("mount point")?, false),
         };
