@@ -95,6 +95,28 @@ pub(crate) fn open_binds(plan: &Plan) -> Result<Vec<Tree>, Error> {
     Ok(trees)
 }
 
+/// The source of a bind mount, opened once more by the container's process, in the order of the specification.
+///
+/// Since Linux 6.8 mounts are listed (`mountinfo`) in the order in which they were made, not in that in which they were
+/// attached, and readers take them to be in the specification's. Sources that were opened before the container's own file
+/// systems were made would come first. `None` when the process does not have the engine's rights, or does not find the
+/// very same file: then what was opened first is what is mounted.
+pub(crate) fn open_again(plan: &Plan, mount: &MountPlan, first: &OwnedFd) -> Result<Option<OwnedFd>, Error> {
+    let MountKind::Bind { source, recursive, idmap: None, link } = &mount.kind else { return Ok(None) };
+    let in_user_namespace = plan.new.contains(Namespaces::USER) || !plan.joined.is_empty();
+    if in_user_namespace || !plan.new.contains(Namespaces::MOUNT) {
+        return Ok(None);
+    }
+    let Ok(tree) = mount::clone_path(source, *recursive, *link != SourceLink::Bind) else { return Ok(None) };
+    let step = format!("mounts[{}].source", mount.index);
+    let (found, known) = (path::identity(&tree).step(&step)?, path::identity(first).step(&step)?);
+    if (found.device, found.inode) != (known.device, known.inode) {
+        return Ok(None);
+    }
+    prepare(plan, mount, &tree, None)?;
+    Ok(Some(tree))
+}
+
 /// Gives the maps of the container's user namespace to the mounts that ask for them. The new process holds the very same
 /// mounts, through descriptors it inherited, and waits for the root file system before it uses them.
 pub(crate) fn idmap_trees(plan: &Plan, trees: &[Tree], user: &OwnedFd) -> Result<(), Error> {

@@ -13,7 +13,7 @@ use rustix::io::Errno;
 
 use crate::error::{Error, Step};
 use crate::plan::{MountKind, MountPlan, Plan};
-use crate::sources::{Source, Tree};
+use crate::sources::{self, Source, Tree};
 
 /// The mounts of a container, detached, ready to be attached.
 #[derive(Debug)]
@@ -89,7 +89,8 @@ fn content(plan: &Plan, mount: &MountPlan, tree: Option<Tree>, unified: bool) ->
         (MountKind::Remount { .. }, _) => return Ok(Content::Remount),
         (MountKind::Bind { .. }, Some(Tree { source: Source::Link(target), .. })) => return Ok(Content::Link(target)),
         (MountKind::Bind { .. }, Some(Tree { source: Source::Mount { directory, detached }, .. })) => {
-            Part { name: None, directory, tree: detached }
+            let again = sources::open_again(plan, mount, &detached)?;
+            Part { name: None, directory, tree: again.unwrap_or(detached) }
         }
         (MountKind::Bind { .. }, None) => {
             return Err(Error::step(format!("mounts[{}]", mount.index), "its source was not opened"));
