@@ -82,7 +82,7 @@ impl Runtime {
         let linux = spec.linux().as_ref().ok_or_else(|| Error::field("linux", "missing"))?;
         let namespaces = own_namespaces(linux)?;
         let hardened = self.hardened || container.record.hardened;
-        let mut process = process.clone();
+        let mut process = labelled(process, spec.process().as_ref());
         if hardened {
             let mut taken = floor::Taken::new();
             floor::apply_to_process(&mut process, &mut taken);
@@ -157,5 +157,37 @@ impl Container {
     /// The specification that it was made from.
     pub(super) fn kept_spec(&self) -> Result<Spec, Error> {
         crate::bundle::parse(&self.directory.read_config()?)
+    }
+}
+
+/// The process with the container's labels where it has none of its own: one that joins is confined as the container is, unless
+/// its caller says otherwise (`"unconfined"`).
+fn labelled(process: &Process, container: Option<&Process>) -> Process {
+    let mut process = process.clone();
+    let given = |label: &Option<String>| label.clone().filter(|label| !label.is_empty());
+    let (profile, context) = container.map_or((None, None), |of| (given(of.apparmor_profile()), given(of.selinux_label())));
+    process.set_apparmor_profile(given(process.apparmor_profile()).or(profile));
+    process.set_selinux_label(given(process.selinux_label()).or(context));
+    process
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_without_labels_has_the_containers() {
+        let process = |json: &str| -> Process {
+            serde_json::from_str(&format!(r#"{{"cwd":"/","args":["a"],"user":{{"uid":0,"gid":0}}{json}}}"#)).unwrap()
+        };
+        let container = process(r#","apparmorProfile":"c","selinuxLabel":"c:r:t:s0""#);
+        for (json, profile) in [("", "c"), (r#","apparmorProfile":"""#, "c"), (r#","apparmorProfile":"own""#, "own")] {
+            let process = process(json);
+            let labelled = labelled(&process, Some(&container));
+            assert_eq!(labelled.apparmor_profile().as_deref(), Some(profile), "{json}");
+            assert_eq!(labelled.selinux_label().as_deref(), Some("c:r:t:s0"), "{json}");
+        }
+        assert_eq!(labelled(&process(""), Some(&process(""))), process(""));
+        assert_eq!(labelled(&process(""), None), process(""));
     }
 }
