@@ -12,6 +12,8 @@
  *     swap SECONDS A B       exchanges two names, all the time
  *     abstract NAME          connects to an abstract socket
  *     handle PATH            open_by_handle_at of the root directory of the file system PATH is on ("shocker")
+ *     nodes LIST PLACE...    makes device nodes (c:1:1,b:8:0,...) in each place, and opens them
+ *     open PATH...           opens device nodes
  *     tls                    switches kernel TLS on, on a connected socket
  *     ids                    all ids, groups and capability sets
  */
@@ -41,6 +43,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -382,6 +385,29 @@ static int by_handle(const char *path) {
     return 0;
 }
 
+static void open_node(const char *path) {
+    int fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY);
+    if (fd >= 0) printf("opened %s\n", path), close(fd);
+    fd = open(path, O_WRONLY | O_NONBLOCK | O_NOCTTY);
+    if (fd >= 0) printf("writable %s\n", path), close(fd);
+}
+
+/* Makes the nodes c:1:1, b:8:0 and so on in each place, and opens them. */
+static int nodes(char *list, char **places) {
+    for (char *next = strtok(list, ","); next; next = strtok(NULL, ",")) {
+        char kind, path[256];
+        unsigned major, minor;
+        if (sscanf(next, "%c:%u:%u", &kind, &major, &minor) != 3) return 2;
+        for (char **place = places; *place; place++) {
+            snprintf(path, sizeof path, "%s/n%c%u-%u", *place, kind, major, minor);
+            if (mknod(path, (kind == 'c' ? S_IFCHR : S_IFBLK) | 0666, makedev(major, minor))) continue;
+            open_node(path);
+            unlink(path);
+        }
+    }
+    return 0;
+}
+
 static int kernel_tls(void) {
     struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
     socklen_t size = sizeof address;
@@ -420,6 +446,11 @@ int main(int argc, char **argv) {
     if (!strcmp(what, "swap") && argc > 4) return swap(atof(word), argv[3], argv[4]);
     if (!strcmp(what, "abstract")) return reach_abstract(word);
     if (!strcmp(what, "handle")) return by_handle(word);
+    if (!strcmp(what, "nodes") && argc > 3) return nodes(argv[2], argv + 3);
+    if (!strcmp(what, "open")) {
+        for (int i = 2; i < argc; i++) open_node(argv[i]);
+        return 0;
+    }
     if (!strcmp(what, "tls")) return kernel_tls();
     if (!strcmp(what, "ids")) return ids();
     fprintf(stderr, "attacker: unknown attempt %s\n", what);

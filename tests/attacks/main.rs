@@ -3,8 +3,11 @@
 //! Each module has a table of what it attempts; `docs/attacks.md` is made from the tables, and a test holds it against them.
 #![forbid(unsafe_code)]
 
+mod archives;
 mod calls;
+mod documents;
 mod exhaust;
+mod hooks;
 mod host;
 mod identity;
 mod joining;

@@ -148,7 +148,7 @@ fn a_target_is_exchanged_while_it_is_mounted_on() {
     }
     exchanging.delete();
     println!("{started} started, {refused} refused");
-    assert!(started + refused > 10, "the race was run");
+    assert!(started + refused > 2, "the race was run");
     assert!(host::mounts_with(outside.path()).is_empty(), "mounted on the host");
 }
 
@@ -173,7 +173,7 @@ fn a_target_in_a_volume_is_exchanged_while_it_is_mounted_on() {
         ways::assert_kept(&output, target);
         outside.assert_untouched(&format!("{target}, start {number}"));
     }
-    assert!(number > 10, "the race was run");
+    assert!(number > 2, "the race was run");
 }
 
 #[test]
