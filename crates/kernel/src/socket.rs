@@ -51,9 +51,8 @@ pub fn connect_stream(path: &std::path::Path) -> Result<OwnedFd> {
     let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
         .call(|| "socket(AF_UNIX, SOCK_STREAM)".into())?;
     // A path may be longer than a socket's address (108 bytes): the last part is named in its directory.
-    let (parent, name) = match (path.parent(), path.file_name().and_then(|name| name.to_str())) {
-        (Some(parent), Some(name)) => (parent, name),
-        _ => return Err(Error::new(call(), Errno::INVAL)),
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else {
+        return Err(Error::new(call(), Errno::INVAL));
     };
     let parent = if parent.as_os_str().is_empty() { std::path::Path::new(".") } else { parent };
     let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::CLOEXEC;

@@ -74,7 +74,9 @@ pub(crate) fn parse(config: &[u8]) -> Result<Spec, Error> {
 pub fn load_process(path: &Path, warn: &mut dyn FnMut(&str)) -> Result<Process, Error> {
     let text = read_bounded(path).map_err(|error| Error::field("process", format!("{path:?}: {error}")))?;
     let (process, warnings) = document::process(&text)?;
-    warnings.iter().for_each(|warning| warn(warning));
+    for warning in &warnings {
+        warn(warning);
+    }
     Ok(process)
 }
 
