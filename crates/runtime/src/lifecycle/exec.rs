@@ -165,7 +165,8 @@ impl Container {
 fn labelled(process: &Process, container: Option<&Process>) -> Process {
     let mut process = process.clone();
     let given = |label: &Option<String>| label.clone().filter(|label| !label.is_empty());
-    let (profile, context) = container.map_or((None, None), |of| (given(of.apparmor_profile()), given(of.selinux_label())));
+    let (profile, context) =
+        container.map_or((None, None), |of| (given(of.apparmor_profile()), given(of.selinux_label())));
     process.set_apparmor_profile(given(process.apparmor_profile()).or(profile));
     process.set_selinux_label(given(process.selinux_label()).or(context));
     process
