@@ -34,7 +34,8 @@ impl ScopeName {
     }
 
     fn checked(slice: Option<String>, scope: String) -> Result<Self, Error> {
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b":-_.\\@".contains(&byte);
+        // With an `@` it would be an instance of a template, which no scope is.
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b":-_.\\".contains(&byte);
         for name in slice.iter().chain(std::iter::once(&scope)) {
             if name.len() > LONGEST || !name.bytes().all(plain) {
                 return Err(Error::field(FIELD, format!("{name:?} is no name of a unit")));
@@ -95,6 +96,7 @@ mod tests {
             "a--b.slice:p:n",
             "a.slice:p:n/m",
             "a.slice:p: n",
+            "a.slice:p:n@m",
         ] {
             assert!(name(wrong).unwrap_err().to_string().starts_with("linux.cgroupsPath: "), "{wrong}");
         }
