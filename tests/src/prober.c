@@ -151,6 +151,46 @@ static void report(const char *name, pid_t child) {
     fflush(stdout);
 }
 
+#ifdef __x86_64__
+/* Calls of i386, by the numbers it has for them. What they point to is where 32 bits reach. */
+static void try_i386(void) {
+    uint32_t *low = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
+    if (low == MAP_FAILED) return perror("mmap");
+    const struct {
+        const char *name;
+        long number, a, b, c;
+        uint32_t words[3];
+    } calls[] = {
+        { "i386-getpid", 20 },
+        { "i386-socket-inet", 359, AF_INET, SOCK_STREAM, 0 },
+        { "i386-socket-alg", 359, AF_ALG, SOCK_SEQPACKET, 0 },
+        { "i386-socketcall-inet", 102, 1, P(low), 0, { AF_INET, SOCK_STREAM, 0 } },
+        { "i386-socketcall-alg", 102, 1, P(low), 0, { AF_ALG, SOCK_SEQPACKET, 0 } },
+        { "i386-socketcall-shutdown", 102, 13, P(low), 0, { -1, 0 } },
+        { "i386-ioctl-tiocsti", 54, -1, TIOCSTI, 0 },
+        { "i386-ioctl-other", 54, -1, TCGETS, 0 },
+        { "i386-setsockopt-ulp", 366, -1, IPPROTO_TCP, 31 },
+        { "i386-shmget", 395, 0, 0, 0 },
+        { "i386-ipc-shmget", 117, 23, 0, 0 },
+        { "i386-ipc-shmget-version", 117, 23 | 1 << 16, 0, 0 },
+    };
+    for (size_t i = 0; i < sizeof calls / sizeof *calls; i++) {
+        pid_t child = fork();
+        if (child < 0) return perror("fork");
+        if (child == 0) {
+            memcpy(low, calls[i].words, sizeof calls[i].words);
+            long result;
+            __asm__ volatile("int $0x80"
+                             : "=a"(result)
+                             : "a"(calls[i].number), "b"(calls[i].a), "c"(calls[i].b), "d"(calls[i].c), "S"(0L)
+                             : "memory", "r8", "r9", "r10", "r11");
+            _exit((int)result < 0 ? -(int)result : 0);
+        }
+        report(calls[i].name, child);
+    }
+}
+#endif
+
 static int try_calls(void) {
     close(open("/tmp/probed", O_CREAT | O_WRONLY, 0600));
     for (size_t i = 0; i < sizeof calls / sizeof *calls; i++) {
@@ -166,13 +206,7 @@ static int try_calls(void) {
         report(call->name, child);
     }
 #ifdef __x86_64__
-    pid_t child = fork();
-    if (child == 0) {
-        long result;
-        __asm__ volatile("int $0x80" : "=a"(result) : "a"(20L) : "memory", "r8", "r9", "r10", "r11");
-        _exit(result < 0 ? (int)-result : 0);
-    }
-    report("i386-getpid", child);
+    try_i386();
 #endif
     return 0;
 }

@@ -244,6 +244,74 @@ fn profiles_with_conditions_arguments_and_errors() {
     assert_eq!(found["acct"], "EIO");
 }
 
+/// casemate's own profile in Docker's format, with another word in it.
+fn own_profile(engine: &Engine, name: &str, old: &str, new: &str) -> String {
+    let text = include_str!("../../docs/seccomp-default.json");
+    assert!(text.contains(old), "{old}");
+    format!("seccomp={}", engine.file(name, text.replacen(old, new, 1)))
+}
+
+#[test]
+fn calls_newer_than_a_profile_do_not_exist() {
+    let engine = Engine::new();
+    // Docker's profiles say EPERM where ours says ENOSYS.
+    let option = own_profile(&engine, "eperm.json", r#""defaultErrnoRet": 38"#, r#""defaultErrnoRet": 1"#);
+    let found = calls(&engine, &["--security-opt", &option]);
+    assert_eq!(found["unknown-call"], "ENOSYS", "newer than all that the profile names");
+    assert_eq!(found["memfd_secret"], "EPERM", "older than some, and not named");
+    assert_eq!(found["setns"], "EPERM");
+}
+
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn i386_that_a_profile_lets_in_has_no_way_around_it() {
+    let engine = Engine::new();
+    let with = r#""archMap": [{"architecture": "SCMP_ARCH_X86_64", "subArchitectures": ["SCMP_ARCH_X86", "SCMP_ARCH_X32"]}],
+        "syscalls": ["#;
+    let option = own_profile(&engine, "i386.json", r#""syscalls": ["#, with);
+    let found = calls(&engine, &["--security-opt", &option]);
+    for (name, what) in [
+        ("i386-getpid", "ok"),
+        ("i386-socket-inet", "ok"),
+        ("i386-socket-alg", "EAFNOSUPPORT"),
+        // Its arguments are out of sight: the strictest of what may be meant.
+        ("i386-socketcall-inet", "EPROTONOSUPPORT"),
+        ("i386-socketcall-alg", "EPROTONOSUPPORT"),
+        ("i386-socketcall-shutdown", "EBADF"),
+        ("i386-ioctl-tiocsti", "EPERM"),
+        ("i386-ioctl-other", "EBADF"),
+        ("i386-setsockopt-ulp", "EPERM"),
+    ] {
+        assert_eq!(found[name], what, "{name}");
+    }
+    // Not refused, whatever the kernel makes of a size of 0; the version does not hide the call.
+    assert_eq!(found["i386-ipc-shmget"], found["i386-shmget"]);
+    assert_eq!(found["i386-ipc-shmget-version"], found["i386-shmget"]);
+    assert_ne!(found["i386-shmget"], "EPERM");
+}
+
+#[test]
+fn the_profile_that_podman_installs_is_read() {
+    let path = "/usr/share/containers/seccomp.json";
+    if !std::path::Path::new(path).exists() {
+        return skip("no /usr/share/containers/seccomp.json: install golang-github-containers-common");
+    }
+    let engine = Engine::new();
+    let option = format!("seccomp={path}");
+    let found = calls(&engine, &["--security-opt", &option]);
+    for (name, what) in
+        [("getpid", "ok"), ("mount", "EPERM"), ("socket-netlink-audit", "EINVAL"), ("unknown-call", "ENOSYS")]
+    {
+        assert_eq!(found[name], what, "{name}");
+    }
+    if cfg!(target_arch = "x86_64") {
+        for name in ["i386-getpid", "x32-getpid"] {
+            assert_ne!(found[name], "SIGSYS", "{name}: Podman lets it in");
+        }
+        assert_eq!(found["i386-socketcall-inet"], "ok", "the profile names socketcall");
+    }
+}
+
 #[test]
 fn profiles_that_say_nothing_are_errors() {
     let engine = Engine::new();

@@ -79,3 +79,19 @@ pub fn action_available(action: u32) -> bool {
     // SAFETY: the argument points at a local word that is only read.
     unsafe { libc::syscall(libc::SYS_seccomp, SECCOMP_GET_ACTION_AVAIL, 0_u32, &raw const action) == 0 }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernel_is_asked_for_flags_and_no_filter_is_installed() {
+        assert!(available(0) && available(FLAG_TSYNC) && available(FLAG_LOG | FLAG_SPEC_ALLOW));
+        assert!(available(FLAG_NEW_LISTENER | FLAG_TSYNC | FLAG_TSYNC_ESRCH));
+        assert!(!available(1 << 30));
+        assert!(!available(FLAG_NEW_LISTENER | FLAG_TSYNC), "these two need a third");
+        let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
+        let filters = status.lines().find_map(|line| line.strip_prefix("Seccomp_filters:"));
+        assert!(filters.is_none_or(|count| count.trim() == "0"), "{filters:?}");
+    }
+}

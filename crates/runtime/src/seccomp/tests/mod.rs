@@ -5,6 +5,7 @@ mod calls;
 mod cost;
 mod fields;
 mod machine;
+mod notify;
 mod profiles;
 mod random;
 mod reference;
