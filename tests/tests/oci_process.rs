@@ -377,3 +377,22 @@ fn wrapped(inner: &mut Command, program: &str, words: &[&str]) -> Command {
     outer.args(words).arg(inner.get_program()).args(inner.get_args());
     outer
 }
+
+#[test]
+fn a_real_time_process_gets_the_bandwidth_of_its_control_group() {
+    if !Path::new("/sys/fs/cgroup/cpu/cpu.rt_runtime_us").exists() {
+        return skip("no-cgroup-v1: only version 1 has real-time bandwidth of groups");
+    }
+    let runtime = Runtime::new();
+    for users in [false, true] {
+        let bundle = runtime.bundle().sleeping().edit(|config| {
+            config["linux"]["resources"]["cpu"] = json!({"realtimePeriod": 1_000_000, "realtimeRuntime": 10_000});
+            config["process"]["scheduler"] = json!({"policy": "SCHED_RR", "priority": 3});
+        });
+        let bundle = if users { bundle.user_namespace() } else { bundle };
+        bundle.launch();
+        // Policy and real-time priority.
+        assert_eq!((stat(bundle.pid(), 41), stat(bundle.pid(), 40)), ("2".into(), "3".into()), "user: {users}");
+        bundle.delete();
+    }
+}
