@@ -81,7 +81,7 @@ pub(crate) const ATTACKS: &[Attack] = &[
         attempt: "Another user executes a set-user-id-root program of the image, and one with file capabilities",
         defence: "no-new-privileges, nosuid on the root and every mount",
         result: "it runs as the user",
-        red: "in the test: with `no-new-privileges=false` and `suid` it is root of the container",
+        red: "in the test: with `no-new-privileges=false` it is root of the container",
     },
     Attack {
         test: "host::the_kernel_tells_of_the_host",
@@ -363,28 +363,14 @@ fn processes_of_the_host_are_reached() {
 
 #[test]
 fn a_set_user_id_program_gives_root() {
-    ways::each_hardened(|way| {
-        let said = way.first(&["/bin/sh", "-c", "exec su app -s /bin/prober-suid ids"]);
-        let _ = said;
-    });
     let engine = ways::engine();
     for user in ["1000", "33"] {
         let said = engine.run(&["run", "--rm", "-u", user, "busybox", "prober-suid", "ids"]).ok();
         assert!(said.starts_with(&format!("uid {user} {user} {user} ")), "{said}");
-        let said = engine
-            .run(&[
-                "run",
-                "--rm",
-                "-u",
-                user,
-                "--security-opt",
-                "no-new-privileges=false",
-                "busybox",
-                "prober-suid",
-                "ids",
-            ])
-            .ok();
-        assert!(said.starts_with(&format!("uid {user} {user} {user} ")), "nosuid is a second wall: {said}");
+        let open =
+            ["run", "--rm", "-u", user, "--security-opt", "no-new-privileges=false", "busybox", "prober-suid", "ids"];
+        let said = engine.run(&open).ok();
+        assert!(said.starts_with(&format!("uid {user} 0 0 ")), "what keeps it is no-new-privileges: {said}");
     }
     let runtime = Runtime::new();
     let bundle = |no_new_privileges: bool| {

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use casemate_tests::bundle::{Bundle, Runtime};
 use serde_json::{Value, json};
@@ -122,4 +123,19 @@ fn a_process_is_put_into_groups_below_the_containers() {
     }
     bundle.delete();
     assert_eq!(bundle.left_over(), Vec::<String>::new());
+}
+
+#[test]
+fn no_descriptor_is_inherited_that_was_not_there() {
+    let runtime = Runtime::new();
+    let bundle = runtime.bundle().args(&["ls", "/proc/self/fd"]);
+    // Of the listing itself, and of whoever runs this test.
+    let listing = Command::new("ls").arg("/proc/self/fd").stdin(Stdio::null()).output().unwrap();
+    let listing = String::from_utf8(listing.stdout).unwrap();
+    let in_range: Vec<&str> = listing.lines().filter(|number| number.parse::<u32>().unwrap() < 103).collect();
+    for (count, there) in [("0", "0\n1\n2\n3"), ("100", &in_range.join("\n"))] {
+        assert_eq!(bundle.run_with(&["--preserve-fds", count]).ok(), there);
+    }
+    let refused = bundle.run_with(&["--preserve-fds", "4000000000"]);
+    assert!(refused.code != 0 && refused.stderr.contains("--preserve-fds: "), "{refused:?}");
 }

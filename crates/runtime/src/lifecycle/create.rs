@@ -8,6 +8,7 @@ use casemate_kernel::namespace::Namespaces;
 use casemate_kernel::process::{self, Exit};
 use casemate_kernel::socket;
 use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 
 use super::directory::Root;
 use super::record::{Identity, Record};
@@ -128,8 +129,7 @@ impl Runtime {
 
     fn make(&self, id: &str, options: &CreateOptions, detached: bool) -> Result<Made, Error> {
         super::directory::check_id(id)?;
-        let inherited = options.preserved.saturating_add(options.listened);
-        check_preserved(inherited)?;
+        let inherited = inherited(options.preserved.saturating_add(options.listened))?;
         let mut bundle = Bundle::load(&options.bundle, options.config.as_deref())?;
         // Before anything that may come of what they tell.
         bundle.warnings.iter().for_each(|warning| (self.warn)(warning));
@@ -381,18 +381,22 @@ fn give_up(created: &Created, record: &Record) {
     let _ = resctrl::remove(&record.resctrl);
 }
 
-/// Checks that what is to be inherited is there: otherwise a descriptor of ours would be.
-pub(super) fn check_preserved(count: u32) -> Result<(), Error> {
-    for number in 3..3 + u64::from(count.min(1 << 16)) {
-        let path = format!("/proc/self/fd/{number}");
-        rustix::fs::readlink(&path, Vec::new()).map_err(|errno| {
-            Error::field("--preserve-fds", format!("unable to stat preserved-fd {number} (of {count}): {errno}"))
-        })?;
+/// How many descriptors after the standard ones are inherited, of so many at most: up to the last that is there, so that
+/// none that is opened from now on comes after it. Callers of crun and youki name as many as they may ever pass on.
+pub(super) fn inherited(most: u32) -> Result<u32, Error> {
+    let field = "--preserve-fds";
+    if most > 1 << 16 {
+        return Err(Error::field(field, format!("{most} descriptors")));
     }
-    if count > 1 << 16 {
-        return Err(Error::field("--preserve-fds", format!("{count} descriptors")));
+    let mut last = 0;
+    for number in 1..=most {
+        match rustix::fs::readlink(format!("/proc/self/fd/{}", number + 2), Vec::new()) {
+            Ok(_) => last = number,
+            Err(Errno::NOENT) => {}
+            Err(errno) => return Err(Error::field(field, format!("look at descriptor {}: {errno}", number + 2))),
+        }
     }
-    Ok(())
+    Ok(last)
 }
 
 fn check_console(plan: &Plan, console: &Console, detached: bool) -> Result<(), Error> {

@@ -7,7 +7,7 @@ use casemate_kernel::namespace::Namespaces;
 use casemate_kernel::process::Exit;
 use oci_spec::runtime::{Process, Spec};
 
-use super::create::{Console, check_preserved, send_descriptor, write_pid_file};
+use super::create::{Console, inherited, send_descriptor, write_pid_file};
 use super::{Container, Runtime, Status};
 use crate::error::{Error, Kind, Step};
 use crate::exec::{Joining, has_a_root_apart, join, own_namespaces};
@@ -64,7 +64,7 @@ impl Runtime {
         options: &ExecOptions,
         attend: &mut dyn FnMut(&OwnedFd, Option<OwnedFd>) -> Result<Exit, Error>,
     ) -> Result<Executed, Error> {
-        check_preserved(options.preserved)?;
+        let preserved = inherited(options.preserved)?;
         let container = self.open(id)?;
         match container.status()? {
             Status::Stopped | Status::Creating => {
@@ -130,7 +130,7 @@ impl Runtime {
             pidfd: &pidfd,
             cgroup: container.group()?.below(&options.cgroups)?,
             stdio,
-            preserved: options.preserved,
+            preserved,
         };
         let mut created = join(joining, &mut |pid, listener| {
             container.hand_over(plan.filter.as_ref(), pid, Status::Running, &listener)
