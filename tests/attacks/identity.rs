@@ -390,9 +390,11 @@ fn id_maps_overflow() {
         many(341),
         many(100_000),
     ];
+    let mut bundle = ways::bundle(&runtime).sh("cat /proc/self/uid_map; id -u").user_namespace();
+    let config = bundle.config.clone();
     for (number, maps) in cases.iter().enumerate() {
         for which in ["uidMappings", "gidMappings"] {
-            let mut bundle = ways::bundle(&runtime).sh("cat /proc/self/uid_map; id -u").user_namespace();
+            bundle.config.clone_from(&config);
             bundle.config["linux"][which] = json!(maps);
             let output = bundle.run();
             assert!(output.code != 0 && output.stdout().is_empty(), "case {number}, {which}: {}", output.stdout());

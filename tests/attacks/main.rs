@@ -11,6 +11,7 @@ mod hooks;
 mod host;
 mod identity;
 mod joining;
+mod missing;
 mod mounts;
 mod procfs;
 mod program;
