@@ -77,15 +77,15 @@ fn processes_of_a_bundle_are_taken() {
     assert!(eventually(5, || bundle.left_over().is_empty()), "{:?}", bundle.left_over());
 }
 
+fn small(bundle: Bundle<'_>) -> Bundle<'_> {
+    let limit = serde_json::json!({"limit": 67_108_864, "swap": 67_108_864});
+    ways::hardened(bundle).edit(|config| config["linux"]["resources"]["memory"] = limit)
+}
+
 #[test]
 fn memory_is_taken() {
     // The 512 MiB that are the default are looked at in tests/resources.rs; a smaller limit is reached sooner.
     let runtime = Runtime::new();
-    let small = |bundle: Bundle<'_>| -> Bundle<'_> {
-        ways::hardened(bundle).edit(|config| {
-            config["linux"]["resources"]["memory"] = serde_json::json!({"limit": 67_108_864, "swap": 67_108_864})
-        })
-    };
     let fill = "head -c 40000000 /dev/zero > /tmp/x; head -c 40000000 /dev/zero > /dev/shm/x";
     let programs = [&["/bin/prober", "eat", "100"][..], &["/bin/attacker", "exhaust", "shm"], &["/bin/sh", "-c", fill]];
     let objects = [["/bin/attacker", "exhaust", "sem"], ["/bin/attacker", "exhaust", "msg"]];
