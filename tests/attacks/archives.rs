@@ -111,13 +111,15 @@ fn pax_all(layer: &mut archive::Builder, records: &[(&str, &[u8])]) {
     layer.append(&header, &bytes[..]).unwrap();
 }
 
+/// Adds entries to a layer.
+type Make<'a> = Box<dyn Fn(&mut archive::Builder) + 'a>;
+
 #[test]
 fn entries_lead_out_of_the_image() {
     let outside = Outside::new();
     let engine = Engine::empty();
-    let out = outside.from_anywhere();
+    let out = outside.climbing();
     let absolute = outside.path().to_owned();
-    type Make<'a> = Box<dyn Fn(&mut archive::Builder) + 'a>;
     let names = [
         format!("{out}/made"),
         format!("{absolute}/made"),
@@ -268,7 +270,7 @@ fn a_mode_or_an_owner_is_changed_outside() {
         (facts.mode(), facts.uid(), facts.gid(), facts.mtime(), facts.ctime(), facts.ctime_nsec(), facts.nlink())
     };
     let before = facts();
-    for target in [format!("{}/secret", outside.from_anywhere()), file.clone()] {
+    for target in [format!("{}/secret", outside.climbing()), file.clone()] {
         for kind in [EntryType::Regular, EntryType::Directory, EntryType::Link, EntryType::Fifo, EntryType::Symlink] {
             let mut layer = archive::builder();
             archive::link(&mut layer, EntryType::Symlink, "soft", &target);
@@ -290,7 +292,7 @@ fn a_mode_or_an_owner_is_changed_outside() {
 fn whiteouts_remove_files_of_the_host() {
     let outside = Outside::new();
     let engine = Engine::empty();
-    for target in [outside.from_anywhere(), outside.path().to_owned()] {
+    for target in [outside.climbing(), outside.path().to_owned()] {
         for name in [
             "way/.wh.secret",
             "way/.wh..wh..opq",
@@ -461,13 +463,10 @@ fn attributes_give_rights() {
 fn a_volume_copies_the_host() {
     let outside = Outside::new();
     let engine = Engine::empty();
-    let secret = format!("{}/secret", outside.from_anywhere());
-    for link in [
-        outside.from_anywhere(),
-        outside.path().to_owned(),
-        "/proc/self/root/etc".to_owned(),
-        "/proc/1/root".to_owned(),
-    ] {
+    let secret = format!("{}/secret", outside.climbing());
+    for link in
+        [outside.climbing(), outside.path().to_owned(), "/proc/self/root/etc".to_owned(), "/proc/1/root".to_owned()]
+    {
         let image = ways::image(|layer| {
             archive::link(layer, EntryType::Symlink, "data/out", &link);
             archive::link(layer, EntryType::Symlink, "data/secret", &secret);

@@ -227,7 +227,7 @@ fn calls_that_escapes_begin_with_are_made() {
 #[test]
 fn a_file_is_opened_by_its_handle() {
     ways::each_hardened(|way| {
-        assert_eq!(way.first(&[ways::ATTACKER, "handle", "/etc"]).ok(), "handle EPERM", "{}", way.name())
+        assert_eq!(way.first(&[ways::ATTACKER, "handle", "/etc"]).ok(), "handle EPERM", "{}", way.name());
     });
     let engine = ways::engine();
     let source = engine.directory("source");

@@ -66,10 +66,10 @@ fn a_document_has_two_meanings() {
     attempt("a manifest with manifests", &|_, manifest| manifest["manifests"] = json!([]));
     attempt("a manifest with manifests in it", &|index, manifest| manifest["manifests"] = index["manifests"].clone());
     attempt("another media type", &|_, manifest| {
-        manifest["mediaType"] = "application/vnd.oci.image.index.v1+json".into()
+        manifest["mediaType"] = "application/vnd.oci.image.index.v1+json".into();
     });
     attempt("another descriptor", &|index, _| {
-        index["manifests"][0]["mediaType"] = "application/vnd.oci.image.index.v1+json".into()
+        index["manifests"][0]["mediaType"] = "application/vnd.oci.image.index.v1+json".into();
     });
     for digest in [
         "sha256:../../../../etc/passwd",

@@ -340,7 +340,7 @@ fn processes_of_the_host_are_reached() {
     let name = format!("casemate-attack-{}", std::process::id());
     let _listener = UnixListener::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
     ways::each_hardened(|way| {
-        assert_eq!(way.first(&[ways::ATTACKER, "abstract", &name]).ok(), "abstract ECONNREFUSED", "{}", way.name())
+        assert_eq!(way.first(&[ways::ATTACKER, "abstract", &name]).ok(), "abstract ECONNREFUSED", "{}", way.name());
     });
     let output = engine.run(&[
         "run",

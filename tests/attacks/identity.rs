@@ -403,6 +403,9 @@ fn id_maps_overflow() {
     }
 }
 
+/// Adds an entry of this name.
+type Make = Box<dyn Fn(&mut archive::Builder, &str)>;
+
 #[test]
 fn files_of_an_image_hang_or_fill_the_engine() {
     let outside = ways::Outside::new();
@@ -410,9 +413,9 @@ fn files_of_an_image_hang_or_fill_the_engine() {
     fs::write(format!("{}/secret", outside.path()), ways::SECRET).unwrap();
     let engine = ways::engine();
     let line = "x".repeat(1 << 20);
-    let groups = |count: usize| (0..count).map(|n| format!("g{n}:x:{}:app\n", 2000 + n)).collect::<String>();
-    let many: String = (0..1_000_000).map(|n| format!("u{n}:x:{n}:{n}::/:/x\n")).collect();
-    let mut cases: Vec<(&str, Box<dyn Fn(&mut archive::Builder, &str)>)> = Vec::new();
+    let lines = |count: u32, line: &dyn Fn(u32) -> String| (0..count).map(line).collect::<Vec<_>>().concat();
+    let many = lines(1_000_000, &|n| format!("u{n}:x:{n}:{n}::/:/x\n"));
+    let mut cases: Vec<(&str, Make)> = Vec::new();
     cases.push(("a FIFO", Box::new(|layer, name| archive::add(layer, tar::EntryType::Fifo, name, 0o644))));
     cases.push(("a directory", Box::new(|layer, name| archive::add(layer, tar::EntryType::Directory, name, 0o755))));
     for target in
@@ -421,7 +424,7 @@ fn files_of_an_image_hang_or_fill_the_engine() {
         cases
             .push(("a link", Box::new(move |layer, name| archive::link(layer, tar::EntryType::Symlink, name, target))));
     }
-    let to_secret = format!("{}/secret", outside.from_anywhere());
+    let to_secret = format!("{}/secret", outside.climbing());
     cases.push((
         "a link out",
         Box::new(move |layer, name| archive::link(layer, tar::EntryType::Symlink, name, &to_secret)),
@@ -431,7 +434,7 @@ fn files_of_an_image_hang_or_fill_the_engine() {
         Box::new(move |layer, name| archive::file(layer, name, 0o644, line.repeat(24).as_bytes())),
     ));
     cases.push(("many lines", Box::new(move |layer, name| archive::file(layer, name, 0o644, many.as_bytes()))));
-    let memberships = groups(100_000);
+    let memberships = lines(100_000, &|n| format!("g{n}:x:{}:app\n", 2000 + n));
     cases.push((
         "many groups",
         Box::new(move |layer, name| {

@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
-use casemate_tests::{Bundle, Runtime, archive, command};
+use casemate_tests::{Runtime, archive, command};
 use tar::EntryType;
 
 use crate::table::Attack;
@@ -75,8 +75,8 @@ fn saw_nothing(seen: &str, what: &str) {
 #[test]
 fn a_process_that_joins_by_the_runtime_is_looked_into() {
     let runtime = Runtime::new();
-    let changes: [(&str, fn(Bundle<'_>) -> Bundle<'_>); 2] =
-        [("as Docker", |bundle| bundle), ("in a user namespace", |bundle| bundle.user_namespace())];
+    let changes: [(&str, ways::Change); 2] =
+        [("as Docker", |bundle| bundle), ("in a user namespace", ways::in_user_namespace)];
     for (name, change) in changes {
         let bundle = change(ways::bundle(&runtime)).args(&["/bin/attacker", "watch", "100"]);
         bundle.launch();
@@ -114,7 +114,7 @@ fn descriptors_of_the_host_are_inherited() {
 
 /// Goes up from the working directory to where the secret is.
 fn climb(outside: &Outside) -> String {
-    let up = outside.from_anywhere();
+    let up = outside.climbing();
     format!("pwd; cat {up}/secret secret ../secret; echo x > {up}/secret; echo x > {up}/made; echo x > made; true")
 }
 
@@ -144,7 +144,7 @@ fn links(outside: &Outside) -> [(&'static str, String); 3] {
     [
         ("link-fd", "/proc/self/fd/7".to_owned()),
         ("link-out", outside.path().to_owned()),
-        ("link-relative", outside.from_anywhere()),
+        ("link-relative", outside.climbing()),
     ]
 }
 

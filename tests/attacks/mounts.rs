@@ -54,7 +54,7 @@ fn a_target_is_a_link_out_of_a_bundle() {
     fs::write(source.join("file"), "mounted\n").unwrap();
     let links = [
         ("absolute", outside.path().to_owned()),
-        ("relative", outside.from_anywhere()),
+        ("relative", outside.climbing()),
         ("magic", format!("/proc/1/root{}", outside.path())),
         ("self", format!("/proc/self/root{}", outside.path())),
         ("up", "../../../../../../../..".to_owned()),
@@ -110,7 +110,7 @@ fn a_target_is_exchanged_while_it_is_mounted_on() {
     let source = runtime.scratch().join("source");
     fs::create_dir_all(shared.join("x/deep")).unwrap();
     fs::create_dir(&source).unwrap();
-    symlink(outside.from_anywhere(), shared.join("y")).unwrap();
+    symlink(outside.climbing(), shared.join("y")).unwrap();
     // The one, in a container as an attacker would be.
     let exchanging = ways::bundle(&runtime).bind(&shared, "/vol", &["rw"]).args(&[
         "/bin/attacker",
@@ -137,11 +137,7 @@ fn a_target_is_exchanged_while_it_is_mounted_on() {
         let below = json!({"type": "tmpfs", "source": "tmpfs", "destination": format!("{target}/more"), "options": []});
         bundle.config["mounts"].as_array_mut().unwrap().extend([mount, below]);
         let output = bundle.run();
-        if output.code == 0 {
-            started += 1
-        } else {
-            refused += 1
-        }
+        *(if output.code == 0 { &mut started } else { &mut refused }) += 1;
         ways::assert_kept(&output, target);
         outside.assert_untouched(&format!("{target}, start {number}"));
         runtime.run(&["delete", "--force", &bundle.id]);
@@ -157,7 +153,7 @@ fn a_target_in_a_volume_is_exchanged_while_it_is_mounted_on() {
     let outside = Outside::new();
     let engine = ways::engine();
     let source = engine.directory("source");
-    engine.sh(&["-v", "shared:/vol"], &format!("mkdir -p /vol/x/deep; ln -s {} /vol/y", outside.from_anywhere())).ok();
+    engine.sh(&["-v", "shared:/vol"], &format!("mkdir -p /vol/x/deep; ln -s {} /vol/y", outside.climbing())).ok();
     engine.background("exchanging", &["-v", "shared:/vol"], &["attacker", "swap", "100", "/vol/x", "/vol/y"]);
     let script =
         format!("cat /vol/x/secret /vol/x/deep/secret {0}/secret; echo x > /vol/x/secret; true", outside.path());
@@ -206,7 +202,7 @@ fn dev_is_a_link_to_the_host() {
         }
         // What was unpacked has none.
         let _ = fs::remove_dir_all(bundle.rootfs().join("dev"));
-        symlink(format!("{}/dev", outside.from_anywhere()), bundle.rootfs().join("dev")).unwrap();
+        symlink(format!("{}/dev", outside.climbing()), bundle.rootfs().join("dev")).unwrap();
         let console = runtime.scratch().join("c");
         let _ = fs::remove_file(&console);
         let listener = std::os::unix::net::UnixListener::bind(&console).unwrap();
@@ -229,6 +225,9 @@ fn dev_is_a_link_to_the_host() {
     }
 }
 
+/// Makes something of this name.
+type Make<'a> = &'a dyn Fn(&Path);
+
 #[test]
 fn the_masks_device_is_exchanged() {
     let outside = Outside::new();
@@ -243,8 +242,8 @@ fn the_masks_device_is_exchanged() {
         rustix::fs::mknodat(rustix::fs::CWD, dev.join(name), kind, 0o666.into(), device).unwrap();
     };
     // What each of these would be behind: the link leads to the secret, the file has something in it, the device is another.
-    let evil: [(&str, &dyn Fn(&Path)); 4] = [
-        ("link", &|path| symlink(format!("{}/secret", outside.from_anywhere()), path).unwrap()),
+    let evil: [(&str, Make<'_>); 4] = [
+        ("link", &|path| symlink(format!("{}/secret", outside.climbing()), path).unwrap()),
         ("absolute", &|path| symlink(format!("{}/secret", outside.path()), path).unwrap()),
         ("file", &|path| fs::write(path, ways::SECRET).unwrap()),
         ("keyboard", &|path| {
@@ -282,7 +281,7 @@ fn the_masks_device_is_exchanged() {
         node("null", 1, 3);
         make(&dev.join("other"));
         let swapper = Swapper::start(&dev.join("null"), &dev.join("other"));
-        let end = Instant::now() + Duration::from_millis(1000);
+        let end = Instant::now() + Duration::from_secs(1);
         let (mut starts, mut whole) = (0, 0);
         while Instant::now() < end {
             starts += 1;
@@ -298,7 +297,7 @@ fn links_for_archives() {
     let outside = Outside::new();
     let engine = ways::engine_with(|layer| {
         archive::link(layer, EntryType::Symlink, "absolute", outside.path());
-        archive::link(layer, EntryType::Symlink, "relative", &outside.from_anywhere());
+        archive::link(layer, EntryType::Symlink, "relative", &outside.climbing());
     });
     for destination in ["/absolute", "/relative", "/relative/made", "/absolute/made/deep", "/relative/secret"] {
         for kind in

@@ -47,7 +47,7 @@ pub(crate) const ATTACKS: &[Attack] = &[
 
 /// A tree that looks like a procfs, whose files are links to the host's secret.
 fn false_procfs(directory: &Path, outside: &Outside) {
-    let target = format!("{}/secret", outside.from_anywhere());
+    let target = format!("{}/secret", outside.climbing());
     for name in ["sys/kernel", "sys/net/ipv4", "sys/fs/mqueue", "self/attr", "thread-self/attr", "1/attr"] {
         fs::create_dir_all(directory.join(name)).unwrap();
     }
@@ -110,9 +110,9 @@ fn parameters_are_written_to_a_false_procfs() {
             let mount = json!({"type": kind, "source": source, "destination": destination, "options": if kind == "bind" { json!(["rbind"]) } else { json!([]) }});
             let mounts = bundle.config["mounts"].as_array_mut().unwrap();
             if before {
-                mounts.insert(0, mount)
+                mounts.insert(0, mount);
             } else {
-                mounts.insert(1, mount)
+                mounts.insert(1, mount);
             }
             let output = bundle.run();
             outside.assert_untouched(&format!("{kind} on {destination}, before {before}: {}", output.stderr));
@@ -145,7 +145,7 @@ fn parameters_are_written_to_a_false_procfs() {
 #[test]
 fn parameters_of_an_image_whose_proc_is_a_link() {
     let outside = Outside::new();
-    let target = format!("{}/secret", outside.from_anywhere());
+    let target = format!("{}/secret", outside.climbing());
     for link in ["/evil", "../../../../../../../../evil"] {
         let engine = ways::engine_with(|layer| {
             archive::link(layer, EntryType::Symlink, "proc", link);
@@ -166,7 +166,7 @@ fn parameters_of_an_image_whose_proc_is_a_link() {
 fn the_terminal_is_exchanged() {
     let outside = Outside::new();
     let runtime = Runtime::new();
-    let target = format!("{}/secret", outside.from_anywhere());
+    let target = format!("{}/secret", outside.climbing());
     let console = Console::listen(runtime.scratch());
     let dev = runtime.scratch().join("dev");
     let fresh = || {
@@ -211,11 +211,11 @@ fn the_terminal_is_exchanged() {
         let _ = fs::remove_dir(dev.join(name));
         let honest = dev.join(name);
         if name == "console" {
-            fs::write(honest, "").unwrap()
+            fs::write(honest, "").unwrap();
         } else {
-            fs::create_dir(honest).unwrap()
+            fs::create_dir(honest).unwrap();
         }
-        let link = if name == "console" { target.clone() } else { outside.from_anywhere() };
+        let link = if name == "console" { target.clone() } else { outside.climbing() };
         symlink(link, dev.join("other")).unwrap();
         let swapper = Swapper::start(&dev.join(name), &dev.join("other"));
         let end = Instant::now() + Duration::from_millis(1500);

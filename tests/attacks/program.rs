@@ -237,7 +237,7 @@ fn the_engine_is_not_an_entry_point() {
 fn libraries_and_decompressors_of_an_image_are_not_used() {
     let outside = ways::Outside::new();
     let mark = format!("{}/mark", outside.path());
-    let script = format!("#!/bin/sh\necho \"$0\" >> {mark}\necho \"$0\" >> {}/mark\n", outside.from_anywhere());
+    let script = format!("#!/bin/sh\necho \"$0\" >> {mark}\necho \"$0\" >> {}/mark\n", outside.climbing());
     let tools = [
         "xz",
         "gzip",

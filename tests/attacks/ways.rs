@@ -52,13 +52,14 @@ pub(crate) trait Way {
     fn first(&self, program: &[&str]) -> Output;
     /// Runs a program in a container that sleeps, the same for each call.
     fn second(&self, program: &[&str]) -> Output;
-    /// The first process of that container, as the host counts.
-    fn pid(&self) -> u32;
     /// A shell command in the container that sleeps.
     fn sh(&self, script: &str) -> Output {
         self.second(&["/bin/sh", "-c", script])
     }
 }
+
+/// What makes of a bundle another kind.
+pub(crate) type Change = fn(Bundle<'_>) -> Bundle<'_>;
 
 struct Run {
     name: String,
@@ -93,17 +94,12 @@ impl Way for Run {
         let words: Vec<&str> = ["exec", "sleeping"].iter().chain(program).copied().collect();
         self.engine.run(&words)
     }
-
-    fn pid(&self) -> u32 {
-        self.start();
-        self.engine.field("sleeping", "{{.State.Pid}}").parse().expect("a number")
-    }
 }
 
 struct Oci<'a> {
     name: &'static str,
     runtime: &'a Runtime,
-    change: fn(Bundle<'_>) -> Bundle<'_>,
+    change: Change,
     sleeping: OnceCell<Bundle<'a>>,
 }
 
@@ -131,10 +127,6 @@ impl Way for Oci<'_> {
     fn second(&self, program: &[&str]) -> Output {
         self.start().exec(&[], program)
     }
-
-    fn pid(&self) -> u32 {
-        self.start().pid()
-    }
 }
 
 /// `casemate run` with these flags.
@@ -144,11 +136,7 @@ pub(crate) fn run(flags: &[&'static str]) -> Box<dyn Way> {
 }
 
 /// `casemate oci` with a bundle that `change` changed.
-pub(crate) fn oci<'a>(
-    runtime: &'a Runtime,
-    name: &'static str,
-    change: fn(Bundle<'_>) -> Bundle<'_>,
-) -> Box<dyn Way + 'a> {
+pub(crate) fn oci<'a>(runtime: &'a Runtime, name: &'static str, change: Change) -> Box<dyn Way + 'a> {
     Box::new(Oci { name, runtime, change, sleeping: OnceCell::new() })
 }
 
@@ -158,11 +146,16 @@ pub(crate) fn each(test: impl Fn(&dyn Way)) {
     each_oci(test);
 }
 
+/// A bundle in a user namespace.
+pub(crate) fn in_user_namespace(bundle: Bundle<'_>) -> Bundle<'_> {
+    bundle.user_namespace()
+}
+
 /// The containers of [`each`] that an engine asks for.
 pub(crate) fn each_oci(test: impl Fn(&dyn Way)) {
     let runtime = Runtime::new();
     test(oci(&runtime, "casemate oci as Docker", |bundle| bundle).as_ref());
-    test(oci(&runtime, "casemate oci with a user namespace", |bundle| bundle.user_namespace()).as_ref());
+    test(oci(&runtime, "casemate oci with a user namespace", in_user_namespace).as_ref());
 }
 
 /// Lines of output that begin with `word`, without it.
@@ -194,8 +187,8 @@ impl Outside {
         self.directory.path().to_str().expect("a path of ours")
     }
 
-    /// A relative path to it from any directory of the host.
-    pub(crate) fn from_anywhere(&self) -> String {
+    /// A relative path that climbs to it from any directory of the host.
+    pub(crate) fn climbing(&self) -> String {
         format!("../../../../../../../../../..{}", self.path())
     }
 
