@@ -11,6 +11,7 @@ pub mod command;
 pub mod console;
 pub mod docker;
 mod engine;
+pub mod engines;
 pub mod host;
 pub mod host_mount;
 pub mod images;
