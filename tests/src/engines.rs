@@ -38,9 +38,12 @@ impl Place {
         let directory = tempfile::Builder::new().prefix("en").tempdir_in("/tmp").map_err(|error| error.to_string())?;
         let group = format!("casemate-test-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let place = Self { directory, group };
-        let runtime = std::env::var_os("CASEMATE_OCI_RUNTIME").map_or_else(crate::binary, PathBuf::from);
-        let runtime = std::path::absolute(runtime).map_err(|error| error.to_string())?;
-        for name in ["casemate-oci", "casemate-oci-hardened"] {
+        // The small program, and the engine's own binary by the other name: each is the runtime.
+        let small = crate::binary().with_file_name("casemate-oci");
+        let other = std::env::var_os("CASEMATE_OCI_RUNTIME").map(PathBuf::from);
+        for (name, runtime) in [("casemate-oci", small), ("casemate-oci-hardened", crate::binary())] {
+            let runtime = std::path::absolute(other.as_ref().unwrap_or(&runtime)).map_err(|error| error.to_string())?;
+            assert!(runtime.is_file(), "{} is not built: cargo build --release -p casemate", runtime.display());
             symlink(&runtime, place.at(name)).map_err(|error| error.to_string())?;
         }
         Ok(place)

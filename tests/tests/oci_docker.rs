@@ -30,7 +30,7 @@ fn docker_runs_programs_and_says_how_they_end() {
     docker.run(&[], &["no-such-program"]).expect(127).says(&["executable file not found in $PATH"]);
     docker.run(&[], &["/bin/no-such-program"]).expect(127).says(&["no such file or directory"]);
     docker.run(&[], &["/bin/not-executable"]).expect(126).says(&["permission denied"]);
-    docker.run(&[], &["/etc"]).expect(126).says(&["is a directory"]);
+    docker.run(&[], &["/etc"]).expect(126).says(&["permission denied: it is a directory"]);
 
     assert_eq!(docker.run(&["--user=1000:33"], &["id", "-un"]).ok(), "app");
     let groups = docker.run(&["--user=app", "--group-add=777"], &["id", "-G"]).ok();
