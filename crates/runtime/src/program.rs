@@ -101,11 +101,13 @@ fn failure(candidate: &Path, errno: Errno) -> Error {
         Errno::ACCESS => {
             Error::new(Kind::NotExecutable, text("permission denied (not executable, or on a noexec mount)"))
         }
-        Errno::ISDIR => Error::new(Kind::NotExecutable, text("is a directory")),
+        Errno::ISDIR => Error::new(Kind::NotExecutable, text("permission denied: it is a directory")),
         Errno::NOEXEC => {
             Error::new(Kind::NotExecutable, text("exec format error (a script without #!, or another architecture)"))
         }
-        Errno::LOOP => Error::new(Kind::NotExecutable, text("leads through a magic link of procfs")),
+        Errno::LOOP => {
+            Error::new(Kind::NotExecutable, text("permission denied: it leads through a magic link of procfs"))
+        }
         other => Error::new(Kind::NotExecutable, text(&other.to_string())),
     }
 }
