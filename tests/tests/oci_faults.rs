@@ -123,7 +123,7 @@ fn what_is_no_json_is_refused_and_unknown_fields_are_not() {
         set(config, "linux.unknown", json!(true));
         set(config, "annotations", json!({"org.example.unknown": ""}));
     });
-    assert_eq!(bundle.run().ok(), "fine\n");
+    assert_eq!(bundle.run().ok(), "fine");
     for text in ["", "{", "[]", "null", "\u{0}", "{\"ociVersion\":1}"] {
         fs::write(bundle.directory().join("config.json"), text).unwrap();
         let output = runtime.run(&["run", "--bundle", bundle.directory().to_str().unwrap(), &bundle.id]);
