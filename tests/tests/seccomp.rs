@@ -275,8 +275,8 @@ fn i386_that_a_profile_lets_in_has_no_way_around_it() {
         ("i386-socket-inet", "ok"),
         ("i386-socket-alg", "EAFNOSUPPORT"),
         // Its arguments are out of sight: the strictest of what may be meant.
-        ("i386-socketcall-inet", "EPROTONOSUPPORT"),
-        ("i386-socketcall-alg", "EPROTONOSUPPORT"),
+        ("i386-socketcall-inet", "ENOSYS"),
+        ("i386-socketcall-alg", "ENOSYS"),
         ("i386-socketcall-shutdown", "EBADF"),
         ("i386-ioctl-tiocsti", "EPERM"),
         ("i386-ioctl-other", "EBADF"),
