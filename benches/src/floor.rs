@@ -80,7 +80,7 @@ impl Floor {
     }
 
     fn start_in(&self, cgroup: &Cgroup) -> Result<Exit> {
-        cgroup.apply(&self.limits)?;
+        cgroup.apply(&self.limits).map_err(|error| Error::new(error.to_string()))?;
         let entrances = if cgroup.unified().is_some() { Vec::new() } else { cgroup.entrances()? };
         let trees = Trees::open(cgroup, &self.rootfs)?;
         let (ours, theirs) = socket::pair()?;

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use std::fs;
+use std::io::Read as _;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -84,7 +85,6 @@ fn wrong() -> Vec<(&'static str, Value, &'static str)> {
         ("linux.memoryPolicy", json!({"mode": "MPOL_BIND"}), "linux.memoryPolicy"),
         ("linux.timeOffsets", json!({"monotonic": {"secs": 1}}), "linux.timeOffsets"),
         ("linux.netDevices", json!({"no such device": {}}), "linux.netDevices"),
-        ("mounts[0].destination", json!("/a/../../b"), "mounts[0]"),
         ("mounts[0].type", json!("nonsense"), "mounts[0]"),
         (
             "mounts",
@@ -255,7 +255,10 @@ fn two_hundred_in_a_row_leave_nothing() {
 #[test]
 fn fifty_at_once_leave_nothing() {
     let runtime = Runtime::new();
-    let bundle = runtime.bundle().sh("exit 7");
+    let bundle = runtime.bundle().sh("exit 7").edit(|config| {
+        // Each in a group of its own.
+        config["linux"].as_object_mut().unwrap().remove("cgroupsPath");
+    });
     bundle.write();
     let ids: Vec<String> = (0..50).map(|number| format!("{}-{number}", bundle.id)).collect();
     let mut running: Vec<_> = ids
@@ -267,7 +270,9 @@ fn fifty_at_once_leave_nothing() {
         .collect();
     for child in &mut running {
         let status = command::wait(child, Duration::from_secs(60)).expect("a container does not hang");
-        assert_eq!(status.code(), Some(7));
+        let mut said = String::new();
+        child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        assert_eq!(status.code(), Some(7), "{said}");
     }
     assert_eq!(runtime.run(&["list", "-q"]).ok(), "");
     for id in &ids {

@@ -4,7 +4,7 @@ use std::ffi::{CString, OsString};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags};
 use rustix::io::Errno;
 
 use crate::error::{Call, Error, Result, last_errno};
@@ -24,7 +24,7 @@ pub enum Sealed {
 }
 
 /// Executes the program again, with `arguments` after its name, from a detached, read-only mount of its own file: nothing
-/// is copied. Returns at once in a program that runs from such a mount, or from a read-only file system.
+/// is copied. A user who may not make mounts, and whose own file it is, goes on from a sealed copy in memory. Returns at once in a program that runs from such a mount, or from a read-only file system.
 ///
 /// Whoever opens `/proc/<pid>/exe` comes to the file through the mount it was executed from (`proc_pid_exe(5)`), so that
 /// not even root in the same user namespace can write to it (CVE-2019-5736).
@@ -32,6 +32,9 @@ pub enum Sealed {
 /// # Errors
 /// When that can't be had, although the caller could write to the file.
 pub fn seal(arguments: &[OsString]) -> Result<Sealed> {
+    if is_sealed_copy() {
+        return Ok(Sealed::Already);
+    }
     let stat = rustix::fs::statvfs(SELF).call(|| format!("statvfs({SELF:?})"))?;
     if stat.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY) {
         return Ok(Sealed::Already);
@@ -46,15 +49,33 @@ pub fn seal(arguments: &[OsString]) -> Result<Sealed> {
             mount::set_attributes(&copy, Attributes::READ_ONLY | Attributes::NO_SUID, Attributes::empty(), false)?;
             Err(execute(&copy, arguments))
         }
-        Err(error) if error.errno() == Errno::PERM => {
-            if rustix::fs::access(SELF, rustix::fs::Access::WRITE_OK).is_ok() {
-                Err(error)
-            } else {
-                Ok(Sealed::NotOurs)
-            }
-        }
+        // Without the right to make mounts, a user whose own file it is gets a copy.
+        Err(error) if error.errno() == Errno::PERM => match rustix::fs::access(SELF, rustix::fs::Access::WRITE_OK) {
+            Ok(()) => Err(execute(&sealed_copy()?, arguments)),
+            Err(_) => Ok(Sealed::NotOurs),
+        },
         Err(error) => Err(error),
     }
+}
+
+/// What a copy has that nobody can write to, resize, or take these seals from.
+const SEALS: SealFlags = SealFlags::SEAL.union(SealFlags::SHRINK).union(SealFlags::GROW).union(SealFlags::WRITE);
+
+/// A copy of the program's file in memory that can't be changed.
+fn sealed_copy() -> Result<OwnedFd> {
+    let file =
+        rustix::fs::open(SELF, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).call(|| format!("open({SELF:?})"))?;
+    let copy = rustix::fs::memfd_create("casemate", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)
+        .call(|| "memfd_create(\"casemate\")".into())?;
+    while rustix::fs::sendfile(&copy, &file, None, 1 << 30).call(|| format!("sendfile({SELF:?})"))? > 0 {}
+    rustix::fs::fcntl_add_seals(&copy, SEALS).call(|| "fcntl(F_ADD_SEALS)".into())?;
+    Ok(copy)
+}
+
+fn is_sealed_copy() -> bool {
+    rustix::fs::open(SELF, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .and_then(rustix::fs::fcntl_get_seals)
+        .is_ok_and(|seals| seals.contains(SEALS))
 }
 
 /// Returns only when it failed.

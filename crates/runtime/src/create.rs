@@ -214,7 +214,7 @@ fn finish(
     socket: &OwnedFd,
     trees: &[Tree],
     root: Box<RootFs<'_>>,
-    callbacks: Callbacks<'_>,
+    mut callbacks: Callbacks<'_>,
 ) -> Result<Option<OwnedFd>, Error> {
     idmaps::write(plan, child.pid)?;
     identity::set_oom_score(&plan.process, child.pid)?;
@@ -242,7 +242,7 @@ fn finish(
     }
     message::send_root(socket, root.as_fd()).map_err(|error| told_by_init(socket).unwrap_or(error))?;
     drop(root);
-    wait_until_ready(plan, child.pid, socket, callbacks)
+    wait_until_ready(plan, child.pid, socket, &mut callbacks)
 }
 
 /// Serves the new process until it stands at the start barrier; its terminal, if it has one.
@@ -250,7 +250,7 @@ fn wait_until_ready(
     plan: &Plan,
     pid: u32,
     socket: &OwnedFd,
-    callbacks: Callbacks<'_>,
+    callbacks: &mut Callbacks<'_>,
 ) -> Result<Option<OwnedFd>, Error> {
     loop {
         match message::receive_from_init(socket)? {

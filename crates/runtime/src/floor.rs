@@ -9,7 +9,7 @@ use casemate_posture::seccomp::Arch;
 use casemate_posture::{CapabilitySet, SeccompChoice, path};
 use oci_spec::runtime::{
     Capabilities, Linux, LinuxCapabilities, LinuxDeviceCgroup, LinuxNamespaceBuilder, LinuxNamespaceType,
-    LinuxPidsBuilder, LinuxResources, Process, Spec,
+    LinuxPidsBuilder, Process, Spec,
 };
 
 use crate::error::{Error, Step};
@@ -130,7 +130,7 @@ fn is_the_hosts(kind: LinuxNamespaceType, path: &Path) -> Result<bool, Error> {
 }
 
 fn resources(linux: &mut Linux, taken: &mut Taken) -> Result<(), Error> {
-    let mut resources = linux.resources().clone().unwrap_or_else(LinuxResources::default);
+    let mut resources = linux.resources().clone().unwrap_or_default();
     let limit = resources.pids().as_ref().map_or(-1, oci_spec::runtime::LinuxPids::limit);
     if limit < 0 {
         let pids = LinuxPidsBuilder::default().limit(floor::PIDS).build().step("linux.resources.pids")?;

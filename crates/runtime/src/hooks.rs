@@ -116,7 +116,7 @@ impl HookPlan {
             }
         };
         let env = hook.env().as_ref().map(|env| strings("env", Some(env.as_slice()))).transpose()?;
-        Ok(Self { path, args, env, timeout, field })
+        Ok(Self { field, path, args, env, timeout })
     }
 
     /// Runs the hook to its end, with the container's state at its standard input and nothing of our environment: its own

@@ -68,6 +68,9 @@ pub struct RunOptions {
     pub keep: bool,
 }
 
+/// Stays with a process, whose terminal it is given if that has one, until it ends.
+pub type Attend<'a> = dyn FnMut(&OwnedFd, Option<OwnedFd>) -> Result<Exit, Error> + 'a;
+
 /// How a container that was waited for ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Finished {
@@ -109,7 +112,7 @@ impl Runtime {
         id: &str,
         options: &CreateOptions,
         run: RunOptions,
-        attend: &mut dyn FnMut(&OwnedFd, Option<OwnedFd>) -> Result<Exit, Error>,
+        attend: &mut Attend<'_>,
     ) -> Result<Finished, Error> {
         let mut made = self.make(id, options, run.detach)?;
         if let Err(error) = made.start() {
@@ -175,10 +178,10 @@ impl Runtime {
         });
         match made {
             Ok((record, created)) => {
-                let made = Made { container: Container { record, ..container }, created, plan };
+                let mut made = Made { container: Container { record, ..container }, created, plan };
                 match made.hand_out(options) {
-                    Ok(created) => Ok(created),
-                    Err((made, error)) => {
+                    Ok(()) => Ok(made),
+                    Err(error) => {
                         self.undo(made, &error);
                         Err(error)
                     }
@@ -205,7 +208,7 @@ impl Runtime {
         }
         let Container { root, directory, .. } = container;
         // The error that led here is the one to tell.
-        let _ = root.release(directory);
+        let _ = root.release(&directory);
     }
 
     /// The plan of a bundle.
@@ -335,14 +338,7 @@ impl Container {
 
 impl Made {
     /// Gives the terminal, the process's descriptor and its number to whoever asked for them.
-    fn hand_out(mut self, options: &CreateOptions) -> Result<Self, (Self, Error)> {
-        match self.try_hand_out(options) {
-            Ok(()) => Ok(self),
-            Err(error) => Err((self, error)),
-        }
-    }
-
-    fn try_hand_out(&mut self, options: &CreateOptions) -> Result<(), Error> {
+    fn hand_out(&mut self, options: &CreateOptions) -> Result<(), Error> {
         if let Console::Socket(path) = &options.console
             && let Some(console) = self.created.console.take()
         {

@@ -37,7 +37,7 @@ impl Runtime {
         super::directory::check_id(id)?;
         let Some(root) = super::directory::Root::open(&self.root)? else { return Ok(()) };
         match root.container(id)? {
-            Some(directory) => root.release(directory),
+            Some(directory) => root.release(&directory),
             None => Ok(()),
         }
     }
@@ -53,16 +53,15 @@ impl Runtime {
         }
         crate::resctrl::remove(&container.record.resctrl)?;
         let kept;
-        let hooks = match plan {
-            Some(plan) => &plan.hooks,
-            None => {
-                kept = container.kept_hooks();
-                &kept
-            }
+        let hooks = if let Some(plan) = plan {
+            &plan.hooks
+        } else {
+            kept = container.kept_hooks();
+            &kept
         };
         self.after_stop(&container, hooks);
         let Container { root, directory, .. } = container;
-        root.release(directory)
+        root.release(&directory)
     }
 
     /// Hooks of a container that is gone; the specification has one that fails be said, and nothing else.
@@ -94,13 +93,15 @@ impl Container {
     /// Kills the command that is making it, if one is, and its first process.
     fn end(&self) -> Result<(), Error> {
         let maker = self.record.maker;
-        if !self.record.complete && maker.is_alive() && maker.pid != std::process::id() {
-            if let Ok(pidfd) = process::pidfd_open(maker.pid)
-                && maker.is_alive()
-            {
-                // It may end by itself meanwhile.
-                let _ = process::pidfd_send_signal(&pidfd, 9);
-            }
+        // The number is looked at once more now that the descriptor holds it.
+        if !self.record.complete
+            && maker.is_alive()
+            && maker.pid != std::process::id()
+            && let Ok(pidfd) = process::pidfd_open(maker.pid)
+            && maker.is_alive()
+        {
+            // It may end by itself meanwhile.
+            let _ = process::pidfd_send_signal(&pidfd, 9);
         }
         if let Some(pidfd) = self.first_process()? {
             let _ = process::pidfd_send_signal(&pidfd, 9);

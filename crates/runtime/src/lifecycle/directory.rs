@@ -93,7 +93,7 @@ impl Root {
     }
 
     /// Removes a container's directory. What is there already gone is no error.
-    pub(super) fn release(&self, directory: Directory) -> Result<(), Error> {
+    pub(super) fn release(&self, directory: &Directory) -> Result<(), Error> {
         for name in FILES {
             match rustix::fs::unlinkat(&directory.directory, name, AtFlags::empty()) {
                 Ok(()) | Err(Errno::NOENT) => {}

@@ -1,13 +1,12 @@
 //! `exec`.
 
-use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 use casemate_kernel::namespace::Namespaces;
 use casemate_kernel::process::Exit;
 use oci_spec::runtime::{Process, Spec};
 
-use super::create::{Console, inherited, send_descriptor, write_pid_file};
+use super::create::{Attend, Console, inherited, send_descriptor, write_pid_file};
 use super::{Container, Runtime, Status};
 use crate::error::{Error, Kind, Step};
 use crate::exec::{Joining, has_a_root_apart, join, own_namespaces};
@@ -62,7 +61,7 @@ impl Runtime {
         id: &str,
         process: &Process,
         options: &ExecOptions,
-        attend: &mut dyn FnMut(&OwnedFd, Option<OwnedFd>) -> Result<Exit, Error>,
+        attend: &mut Attend<'_>,
     ) -> Result<Executed, Error> {
         let preserved = inherited(options.preserved)?;
         let container = self.open(id)?;

@@ -16,7 +16,7 @@ mod watch;
 
 use std::path::{Path, PathBuf};
 
-pub use create::{Console, CreateOptions, Finished, RunOptions};
+pub use create::{Attend, Console, CreateOptions, Finished, RunOptions};
 pub use directory::check_id;
 pub use exec::{ExecOptions, Executed};
 pub use status::{State, Status};
