@@ -186,7 +186,7 @@ fn a_dev_that_is_a_link_touches_nothing_of_the_host() {
             config["mounts"]
                 .as_array_mut()
                 .unwrap()
-                .retain(|mount| !mount["destination"].as_str().unwrap().starts_with("/dev"))
+                .retain(|mount| !mount["destination"].as_str().unwrap().starts_with("/dev"));
         });
         let output = bundle.sh("test -c /dev/null && readlink /dev/ptmx").run();
         assert_eq!(output.ok(), "pts/ptmx");

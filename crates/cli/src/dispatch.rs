@@ -17,7 +17,7 @@ use crate::{output, refused, suggest};
 pub(crate) fn main(arguments: Vec<OsString>) -> ExitCode {
     // Another program's command line, with flags of its own before the command.
     if arguments.first().is_some_and(|word| word == "oci") {
-        return casemate_oci::main(arguments, false);
+        return casemate_oci::main(&arguments, false);
     }
     let mut context = Context { called: "casemate".to_owned(), ..Context::default() };
     match run(&mut context, arguments) {

@@ -28,8 +28,8 @@ fn main() -> ExitCode {
     let program = arguments.next().unwrap_or_default();
     match Path::new(&program).file_name() {
         Some(name) if name == PROBE_NAME => casemate_audit::probe::main(arguments),
-        Some(name) if name == casemate_oci::NAME => casemate_oci::main(arguments.collect(), false),
-        Some(name) if name == casemate_oci::HARDENED_NAME => casemate_oci::main(arguments.collect(), true),
+        Some(name) if name == casemate_oci::NAME => casemate_oci::main(&arguments.collect::<Vec<_>>(), false),
+        Some(name) if name == casemate_oci::HARDENED_NAME => casemate_oci::main(&arguments.collect::<Vec<_>>(), true),
         Some(name) if name == casemate_engine::INIT_NAME => ExitCode::from(casemate_engine::init_main(arguments)),
         _ => dispatch::main(arguments.collect()),
     }

@@ -140,9 +140,10 @@ impl Parsed {
     /// The one argument that a command takes: a container's id.
     pub(crate) fn only(&mut self, command: &str) -> Result<String, Failure> {
         let id = self.first(command)?;
-        match self.arguments.is_empty() {
-            true => Ok(id),
-            false => Err(Failure::new(format!("{command:?} requires exactly 1 argument(s)"))),
+        if self.arguments.is_empty() {
+            Ok(id)
+        } else {
+            Err(Failure::new(format!("{command:?} requires exactly 1 argument(s)")))
         }
     }
 

@@ -55,8 +55,8 @@ impl From<casemate_runtime::Error> for Failure {
 /// Runs what the arguments (without the program's name) ask for. `hardened`: as if `--hardened` were among them.
 ///
 /// The process must have one thread only.
-pub fn main(arguments: Vec<OsString>, hardened: bool) -> ExitCode {
-    let mut rest: std::collections::VecDeque<OsString> = arguments.clone().into();
+pub fn main(arguments: &[OsString], hardened: bool) -> ExitCode {
+    let mut rest: std::collections::VecDeque<OsString> = arguments.to_vec().into();
     // `casemate oci …`: the word is part of what is executed again, and of nothing else.
     if rest.front().is_some_and(|word| word == "oci") {
         rest.pop_front();
@@ -68,7 +68,7 @@ pub fn main(arguments: Vec<OsString>, hardened: bool) -> ExitCode {
     if let Err(failure) = log::open(&globals.log) {
         return log::fail(&failure.text, failure.code);
     }
-    match commands::dispatch(&globals, rest, &arguments) {
+    match commands::dispatch(&globals, rest, arguments) {
         Ok(code) => ExitCode::from(code),
         Err(failure) => log::fail(&failure.text, failure.code),
     }

@@ -12,5 +12,5 @@ fn main() -> ExitCode {
     let mut arguments = std::env::args_os();
     let program = arguments.next().unwrap_or_default();
     let hardened = Path::new(&program).file_name().is_some_and(|name| name == casemate_oci::HARDENED_NAME);
-    casemate_oci::main(arguments.collect(), hardened)
+    casemate_oci::main(&arguments.collect::<Vec<_>>(), hardened)
 }

@@ -10,6 +10,7 @@ mod update;
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
+use std::fmt::Write as _;
 use std::io::Write as _;
 
 use crate::Failure;
@@ -90,7 +91,8 @@ fn help() -> String {
          \x20                   [--systemd-cgroup] [--rootless true|false|auto] [--hardened] COMMAND\n\n",
     );
     for (name, arguments, what, _) in COMMANDS {
-        text.push_str(&format!("  {:<36}  {what}\n", format!("{name} {arguments}")));
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "  {:<36}  {what}", format!("{name} {arguments}"));
     }
     text.push_str(
         "\nExample:\n  mkdir -p bundle/rootfs && tar -C bundle/rootfs -xf rootfs.tar && cd bundle && casemate oci spec\n\

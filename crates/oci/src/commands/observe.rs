@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
+use std::fmt::Write as _;
 use std::process::Command;
 
 use casemate_runtime::lifecycle::State;
@@ -39,7 +40,7 @@ pub(super) fn list(call: &Call<'_>, arguments: VecDeque<OsString>) -> Result<u8,
     }
     let states = call.globals.runtime().list()?;
     if parsed.is_set("quiet") {
-        return print(&states.iter().map(|state| format!("{}\n", state.id)).collect::<String>());
+        return print(&states.iter().flat_map(|state| [state.id.as_str(), "\n"]).collect::<String>());
     }
     let owners: Vec<String> = states.iter().map(|state| owner(state.owner)).collect();
     match parsed.text("format")?.unwrap_or("table") {
@@ -75,7 +76,8 @@ fn table(states: &[State], owners: &[String]) -> String {
     let mut text = String::new();
     for [id, pid, status, bundle, created, owner] in &rows {
         for (cell, width) in [id, pid, status, bundle, created].into_iter().zip(&widths) {
-            text.push_str(&format!("{cell:<width$}"));
+            // Writing to a String cannot fail.
+            let _ = write!(text, "{cell:<width$}");
         }
         text.push_str(owner);
         text.push('\n');
@@ -108,7 +110,9 @@ pub(super) fn ps(call: &Call<'_>, arguments: VecDeque<OsString>) -> Result<u8, F
             Some("--format" | "-f") => {
                 format = rest.next().map(|word| word.to_string_lossy().into_owned()).unwrap_or_default();
             }
-            Some(text) if text.starts_with("--format=") => format = text["--format=".len()..].to_owned(),
+            Some(text) if text.starts_with("--format=") => {
+                text["--format=".len()..].clone_into(&mut format);
+            }
             _ => options.push(option.clone()),
         }
     }
