@@ -15,7 +15,7 @@ fn hook(log: &Path, line: &str, code: u8) -> Value {
 }
 
 /// A bundle with hooks, and the file they write to.
-fn with_hooks<'a>(runtime: &'a Runtime, hooks: impl FnOnce(&Path) -> Value) -> (Bundle<'a>, PathBuf) {
+fn with_hooks(runtime: &Runtime, hooks: impl FnOnce(&Path) -> Value) -> (Bundle<'_>, PathBuf) {
     let bundle = runtime.bundle();
     let log = bundle.directory().join("log");
     let hooks = hooks(&log);
