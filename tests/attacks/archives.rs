@@ -20,7 +20,7 @@ pub(crate) const ATTACKS: &[Attack] = &[
             directory, in GNU long names and in PAX headers; the root itself as a link. By `import` and by `load`",
         defence: "Every entry beneath a held directory with `openat2(RESOLVE_BENEATH)`; links are never followed as parents; hard links only to files of the image",
         result: "refused with the entry's name, or made inside; on the host nothing is made, changed or linked",
-        red: "patch: `layer::path` without the refusal of `..` and parents opened without resolve flags: a file was made outside",
+        red: "patch: `..` accepted and parents opened without flags: a file was made outside",
     },
     Attack {
         test: "archives::a_mode_or_an_owner_is_changed_outside",
@@ -29,7 +29,7 @@ pub(crate) const ATTACKS: &[Attack] = &[
         attempt: "A link to a file of the host, then an entry of the same name with another mode, owner, time or attribute; and hard links to the host's files",
         defence: "Attributes are set through the descriptor of what was made",
         result: "the host's file keeps its mode, owner and time",
-        red: "as above",
+        red: "the same patch: the host's file had a second link",
     },
     Attack {
         test: "archives::whiteouts_remove_files_of_the_host",
@@ -56,7 +56,7 @@ pub(crate) const ATTACKS: &[Attack] = &[
         attempt: "Entries with `trusted.overlay.redirect`, `trusted.overlay.opaque`, `user.overlay.*`, `security.capability`, `security.selinux`, set-user-id bits and device nodes",
         defence: "Attributes but a known few are dropped; the root is nosuid and nodev",
         result: "no redirect, no capability, no device",
-        red: "patch: all attributes kept: `/redirected` showed what the attribute named",
+        red: "patch: all attributes kept: `user.overlay.redirect` was on the directory",
     },
     Attack {
         test: "archives::a_volume_copies_the_host",
@@ -65,7 +65,7 @@ pub(crate) const ATTACKS: &[Attack] = &[
         attempt: "The image has a `VOLUME`, or a named volume is mounted, where its path is a link out of the image, or where files in it are links to the host's",
         defence: "What is copied into a new volume is opened beneath the image's root; links are copied as links",
         result: "the volume has nothing of the host's",
-        red: "patch: copied by path: the secret was in the volume",
+        red: "patch: paths resolved without flags: the secret was in the volume",
     },
 ];
 
@@ -371,15 +371,16 @@ fn sizes_and_counts_are_lied_about() {
         assert!(begin.elapsed().as_secs() < 15, "{name} takes {:?}", begin.elapsed());
         assert_eq!(stored(&engine), before, "{name} left something behind");
     }
-    // Bombs: gzip of zeros, and gzip of gzip.
+    // Bombs: a whole archive of zeros, larger than what may grow at any rate.
     let tar = {
-        let mut layer = archive::header(EntryType::Regular, "zeros", 0o644, 2 << 30).as_bytes().to_vec();
-        layer.resize(512 + (64 << 20), 0);
+        let size = 300_u64 << 20;
+        let mut layer = archive::header(EntryType::Regular, "zeros", 0o644, size).as_bytes().to_vec();
+        layer.resize(layer.len() + usize::try_from(size).unwrap() + 1024, 0);
         layer
     };
     for program in ["gzip", "zstd"] {
         let mut pack = std::process::Command::new(program);
-        pack.args(["-c"]).arg(if program == "gzip" { "-9" } else { "--ultra" });
+        pack.args(["-c"]).arg("-1");
         let once = casemate_tests::command::run(&mut pack, Some(tar.clone()), casemate_tests::command::LIMIT).bytes;
         let output = limited(&engine, &["import", "-", "bomb"], once);
         assert_eq!(output.code, 1, "{program}: {}", output.stderr);
@@ -438,8 +439,9 @@ fn attributes_give_rights() {
         assert!(!said.contains("redirected"), "{flags:?}: {said}");
         // Where programs may gain rights by their files, what they gain is the container's; an id is all there is here.
         let set_id = flags.contains(&"no-new-privileges=false");
-        let as_user = said.matches("uid 1000 1000 1000 ").count();
-        assert!(as_user == 2 || (set_id && as_user == 1), "{flags:?}: {said}");
+        let rights = said.matches(if set_id { "uid 1000 " } else { "uid 1000 1000 1000 " }).count();
+        // A program that the kernel can't give its capabilities is not executed at all.
+        assert!(rights == 2 || (set_id && rights == 1), "{flags:?}: {said}");
     }
     let running = engine.sleeper("running", &[]);
     for name in ["redirected", "opaque", "labelled"] {

@@ -131,6 +131,9 @@ static void look_into(int pid) {
     if (fd >= 0) seen_once("MEMORY", "opened"), close(fd);
     if (ptrace(PTRACE_SEIZE, pid, 0, 0) == 0) {
         seen_once("TRACED", link);
+        /* It is let go: that it was held is enough. */
+        ptrace(PTRACE_INTERRUPT, pid, 0, 0);
+        waitpid(pid, NULL, __WALL);
         ptrace(PTRACE_DETACH, pid, 0, 0);
     }
 }

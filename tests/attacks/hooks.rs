@@ -17,7 +17,7 @@ pub(crate) const ATTACKS: &[Attack] = &[Attack {
         that hooks use; hooks of every kind run",
     defence: "A hook has the environment that the specification gives it, nothing else; its working directory is none of the container's",
     result: "the hooks see an empty environment, and run what the host has",
-    red: "patch: hooks inherit `process.env`: LD_PRELOAD was in the environment of all six",
+    red: "patch: a createContainer hook inherits `process.env`: the host's loader looked for the image's `LD_PRELOAD`",
 }];
 
 #[test]
@@ -32,7 +32,13 @@ fn a_hook_is_given_an_environment_and_a_directory() {
     fs::write(&hook, script).unwrap();
     fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).unwrap();
     let evil = format!("#!/bin/sh\necho evil > {}\n", mark.display());
-    for kind in ["prestart", "createRuntime", "createContainer", "poststart", "poststop"] {
+    for (kind, named) in ["prestart", "createRuntime", "createContainer", "poststart", "poststop"]
+        .into_iter()
+        .flat_map(|kind| [(kind, true), (kind, false)])
+    {
+        for what in ["env", "cwd"] {
+            let _ = fs::remove_file(runtime.scratch().join(format!("{what}-{kind}")));
+        }
         let mut bundle = ways::bundle(&runtime).args(&["/bin/true"]);
         for name in ["env", "cat", "readlink", "evil.so", "sh"] {
             let path = bundle.rootfs().join("srv").join(name);
@@ -50,7 +56,10 @@ fn a_hook_is_given_an_environment_and_a_directory() {
             "CUDA_ENABLE=1",
             "NVIDIA_VISIBLE_DEVICES=all"
         ]);
-        bundle.config["hooks"] = json!({ kind: [{"path": hook, "args": ["hook", kind], "env": ["ONLY=this"]}] });
+        bundle.config["hooks"] = json!({ kind: [{"path": hook, "args": ["hook", kind]}] });
+        if named {
+            bundle.config["hooks"][kind][0]["env"] = json!(["ONLY=this"]);
+        }
         let output = bundle.run();
         assert_eq!(output.code, 0, "{kind}: {}", output.stderr);
         let read =
@@ -60,7 +69,8 @@ fn a_hook_is_given_an_environment_and_a_directory() {
         let own = ["PWD=", "SHLVL=", "_=", "OLDPWD="];
         let given: Vec<&str> =
             environment.lines().filter(|line| !own.iter().any(|name| line.starts_with(name))).collect();
-        assert_eq!(given, ["ONLY=this"], "{kind}: the environment of the hook");
+        let expected: &[&str] = if named { &["ONLY=this"] } else { &[] };
+        assert_eq!(given, expected, "{kind}: the environment of the hook");
         let directory = read("cwd");
         assert!(
             !directory.contains("rootfs") && !directory.trim().ends_with("/srv"),

@@ -19,7 +19,7 @@ pub(crate) const ATTACKS: &[Attack] = &[
             the specification does not name, called by a process that has both",
         defence: "All five sets are set to what is asked for; inheritable and ambient are empty unless named",
         result: "CapInh and CapAmb are 0; CapEff of another user is 0",
-        red: "patch: `become_user` without clearing the inheritable and ambient sets: CapInh was the caller's",
+        red: "patch: inheritable and ambient sets not cleared: CapInh was the caller's, by `run` and by `oci run`",
     },
     Attack {
         test: "identity::a_number_is_taken_for_another_id",
@@ -37,7 +37,7 @@ pub(crate) const ATTACKS: &[Attack] = &[
         attempt: "`oci exec --user` and `process.user` with the same numbers",
         defence: "The same parser; the specification's numbers are u32",
         result: "the id that was written, or an error",
-        red: "not by a patch: there is one parser, and the row above has seen it red",
+        red: "with Debian's runc 1.1.5: `exec --user 4294967296` was uid 0",
     },
     Attack {
         test: "identity::groups_are_kept_or_lost",
@@ -46,7 +46,7 @@ pub(crate) const ATTACKS: &[Attack] = &[
         attempt: "A file that a group may not read but others may; a member of the group reads it, directly and after a set-group-id program has changed the group. Groups of the caller are looked for inside",
         defence: "`setgroups` always: the primary group and the image's groups, none of the caller's",
         result: "not readable; the caller's groups are not there",
-        red: "patch: `set_ids` without `setgroups`: the caller's groups were listed",
+        red: "patch: `set_ids` without `setgroups`: the caller's groups were there and the primary one was lost",
     },
     Attack {
         test: "identity::a_user_of_the_host_walks_into_the_state",
@@ -55,7 +55,7 @@ pub(crate) const ATTACKS: &[Attack] = &[
         attempt: "A user of the host without rights looks into the data and run roots for a set-user-id program of an image, and executes it by its path; so does the user that a container's root is mapped to",
         defence: "State directories are root's and 0700, whatever the umask; no id of a container owns anything above its files",
         result: "EACCES at the data root",
-        red: "patch: directories made 0755: the program was executed and was root",
+        red: "patch: directories made 0755: another user listed the data root",
     },
     Attack {
         test: "identity::a_directory_is_relabelled",
@@ -73,7 +73,7 @@ pub(crate) const ATTACKS: &[Attack] = &[
         attempt: "Mappings whose sum is beyond 2³², of no id, overlapping, hundreds of thousands of them, and two that together would map the host's root",
         defence: "Checked arithmetic and the kernel's limit of 340, before anything is made; maps are text of numbers, there is no netlink message",
         result: "an error that names the mappings, and no process; root is never the host's",
-        red: "patch: without the check the kernel's EINVAL was the answer, after the process had been made",
+        red: "patch: without the limit of 340: the run did not end within 60 seconds",
     },
     Attack {
         test: "identity::files_of_an_image_hang_or_fill_the_engine",
@@ -83,7 +83,7 @@ pub(crate) const ATTACKS: &[Attack] = &[
             or make a user a member of 100 000 groups; the container runs as a user of theirs",
         defence: "Opened beneath the image's root without following links out or opening what isn't a file; read up to a limit",
         result: "an error or the user, in seconds and within 64 MiB; never what is behind the link",
-        red: "patch: `std::fs::read_to_string` in the place of the bounded reader: the FIFO hung the engine",
+        red: "patch: read by path, without looking at the kind: the engine hung",
     },
 ];
 

@@ -18,7 +18,7 @@ pub(crate) const ATTACKS: &[Attack] = &[
             `exe`, and attaches with ptrace. As the same user without a user namespace; without a filter, so that ptrace is allowed; and as by default",
         defence: "`PR_SET_DUMPABLE` 0 from the first instruction until the program is executed; every descriptor close-on-exec",
         result: "nothing of the joining process is seen until it is the container's own program",
-        red: "patch: without `set_undumpable` in `exec.rs`: PROGRAM, DESCRIPTOR, ROOT and TRACED were reported",
+        red: "patch: `set_undumpable` that does nothing: PROGRAM and DESCRIPTOR were reported, through `exec` and `oci exec`",
     },
     Attack {
         test: "joining::descriptors_of_the_host_are_inherited",
@@ -27,7 +27,7 @@ pub(crate) const ATTACKS: &[Attack] = &[
         attempt: "Whoever calls the engine has directories of the host open on every descriptor from 3 to 999",
         defence: "Every descriptor from 3 on is marked close-on-exec last of all",
         result: "the program has 0, 1 and 2, as first process and by `exec`",
-        red: "patch: without `close_on_exec_from(3)`: hundreds of descriptors were listed",
+        red: "patch: `close_on_exec_from` that does nothing: all the descriptors were listed",
     },
     Attack {
         test: "joining::the_working_directory_is_a_descriptor_of_the_host",
@@ -37,7 +37,7 @@ pub(crate) const ATTACKS: &[Attack] = &[
             or a link of the image to one of them or out of it, with directories of the host open on every N; the program then goes up from there",
         defence: "The directory is opened beneath the root with `RESOLVE_NO_MAGICLINKS`, missing ones are made there, and `getcwd` must be inside after the pivot",
         result: "refused, or a directory inside the container; nothing is made on the host",
-        red: "patch: `chdir` by name in the place of the two: the host's secret was read",
+        red: "patch: paths resolved without flags and `getcwd` not looked at: the secret was read through `exec -w` and `process.cwd`",
     },
 ];
 

@@ -20,7 +20,7 @@ pub(crate) const ATTACKS: &[Attack] = &[
             As root, without a user namespace, with all capabilities and no filter.",
         defence: "What enters a container runs from a mount of the binary that nothing can be written through",
         result: "the binary is the same, byte for byte",
-        red: "before there was the read-only mount: the binary was overwritten by `#!/proc/self/exe version`, executed twenty times",
+        red: "before there was the read-only mount: overwritten by `#!/proc/self/exe version`; for `casemate oci` also by a patch, `program::seal` that does nothing: OVERWRITTEN at the first script",
     },
     Attack {
         test: "program::the_engine_is_not_an_entry_point",
@@ -29,7 +29,7 @@ pub(crate) const ATTACKS: &[Attack] = &[
         attempt: "The entry point, or the program of `exec`, is `/proc/self/exe`, `/proc/1/exe`, `/proc/self/fd/N`, a link to them, or found by a `PATH` of them",
         defence: "Programs are opened with `RESOLVE_NO_MAGICLINKS` before they are executed",
         result: "not executable (126) or not found (127); the engine does not run",
-        red: "patch: `try_candidate` without the open: the engine printed its help inside",
+        red: "patch: `program::check` without the open: `casemate version` answered from inside",
     },
     Attack {
         test: "program::libraries_and_decompressors_of_an_image_are_not_used",

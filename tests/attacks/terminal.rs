@@ -15,7 +15,7 @@ pub(crate) const ATTACKS: &[Attack] = &[
         attempt: "The operator types `casemate run` and `exec`, with `-t`, `-it`, `-i` and without; the program puts characters into every terminal that it can find or open",
         defence: "A session and a terminal of its own; without `-t` pipes; the filter refuses TIOCSTI and TIOCLINUX, also with high bits set",
         result: "EPERM; the operator's shell reads nothing that the operator did not type",
-        red: "in the test: with `seccomp=unconfined` characters are put into the container's own terminal, though never into the operator's",
+        red: "patch: `new_session` that does nothing: the operator's `/dev/tty` was found and opened",
     },
     Attack {
         test: "terminal::keys_are_typed_into_a_terminal_of_the_runtime",
@@ -24,7 +24,7 @@ pub(crate) const ATTACKS: &[Attack] = &[
         attempt: "The same by `oci run` and `oci exec` from a terminal, and with a terminal that is sent to an engine",
         defence: "A new session; the filter of the bundle",
         result: "the operator's shell reads nothing that the operator did not type",
-        red: "patch: without `new_session`: the operator's shell executed what was typed",
+        red: "the same patch: the operator's terminal was found",
     },
     Attack {
         test: "terminal::what_an_image_says_is_printed",
@@ -33,7 +33,7 @@ pub(crate) const ATTACKS: &[Attack] = &[
         attempt: "Labels, commands, variables, users, tags, entry points and paths of an archive hold escape sequences, and come up in lists, `inspect`, errors of `load`, `import` and `run`",
         defence: "Everything that is printed and comes from outside is escaped",
         result: "no control character is written to the terminal, but for the end of a line",
-        red: "patch: `output::escape` that escapes nothing: the title of the terminal was set",
+        red: "patch: an escape that escapes nothing: `ps` sent the sequence",
     },
 ];
 
