@@ -168,8 +168,10 @@ fn the_disk_is_filled() {
     let id = engine.field("loud", "{{.Id}}");
     let kept = || {
         let mut command = std::process::Command::new("du");
+        // A log that is turned meanwhile is an error to it.
         let said =
-            command::run(command.arg("-sk").arg(engine.data().join("containers").join(&id)), None, command::LIMIT).ok();
+            command::run(command.arg("-sk").arg(engine.data().join("containers").join(&id)), None, command::LIMIT)
+                .stdout();
         said.split_whitespace().next().and_then(|size| size.parse::<u64>().ok()).unwrap_or_default()
     };
     let end = Instant::now() + Duration::from_secs(15);
