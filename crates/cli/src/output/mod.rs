@@ -26,7 +26,8 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
     }
 }
 
-/// Writes one line to standard error; that it can't be written is nobody's business.
+/// Writes to standard error, with what may have come from an image, or from whoever wrote the command line, made safe to
+/// show; that it can't be written is nobody's business.
 pub(crate) fn complain(text: &str) {
-    let _ = writeln!(io::stderr(), "{text}");
+    let _ = writeln!(io::stderr(), "{}", escape::lines(text));
 }

@@ -105,8 +105,8 @@ pub(crate) fn connect(session: &mut Session, connection: &Connection<'_>) -> Res
         on_signal(session, number, tty);
     });
     if raw.is_some() && matches!(outcome, Ok(Outcome::Detached)) {
-        // The shell's prompt begins a line of its own.
-        crate::output::complain("\r");
+        // The shell's prompt begins a line of its own. The terminal may be gone.
+        let _ = io::Write::write_all(&mut io::stderr(), b"\r\n");
     }
     drop(raw);
     match outcome {
