@@ -5,7 +5,7 @@ use casemate_posture::Capability;
 use serde_json::{Value, json};
 
 use crate::plan::{NAMESPACES, option_names};
-use crate::{hooks, seccomp};
+use crate::{hooks, seccomp, systemd};
 
 /// The features document: what the runtime can do. As the specification has it, that is not what this host's kernel has,
 /// but for the capabilities and the flags of filters that can be set here.
@@ -19,7 +19,7 @@ pub fn features() -> Value {
         "annotations": {
             "io.casemate.version": env!("CARGO_PKG_VERSION"),
         },
-        "potentiallyUnsafeConfigAnnotations": [],
+        "potentiallyUnsafeConfigAnnotations": [systemd::PROPERTY_ANNOTATION],
     })
 }
 

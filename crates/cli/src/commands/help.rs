@@ -18,6 +18,7 @@ pub(crate) fn overview() -> String {
         }
         if section == Section::System {
             line(&mut text, super::system_check::ENTRY.name, super::system_check::ENTRY.summary);
+            line(&mut text, "oci", "Be an OCI runtime for other engines, with runc's commands");
         }
     }
     text.push_str("\nManagement words:\n");
@@ -62,6 +63,7 @@ mod tests {
         for entry in COMMANDS {
             assert!(text.contains(&format!("  {} ", entry.name)), "{}", entry.name);
         }
+        assert!(text.contains("  oci "));
         assert!(group("image").contains("  ls "));
         assert!(group("nothing").contains("Usage"));
     }

@@ -8,7 +8,8 @@ use super::message::Value;
 use super::properties::Property;
 use crate::error::Error;
 
-const PREFIX: &str = "org.systemd.property.";
+/// What such an annotation begins with.
+pub(crate) const PREFIX: &str = "org.systemd.property.";
 
 /// The properties that annotations ask for, in the order of their names.
 pub(crate) fn properties(annotations: &HashMap<String, String>) -> Result<Vec<Property>, Error> {

@@ -16,6 +16,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use bus::{Bus, Refusal};
 use message::{Kind, Message};
 
+pub(crate) use annotations::PREFIX as PROPERTY_ANNOTATION;
 pub(crate) use annotations::properties as annotated_properties;
 pub(crate) use message::Value;
 pub(crate) use name::{ScopeName, slice_path};
