@@ -133,7 +133,8 @@ fn parameters_are_written_to_a_false_procfs() {
         if output.code == 0 {
             started += 1;
             let said = output.stdout();
-            assert!(said.is_empty() || said == "1\n1", "a container without its parameters: {said:?}");
+            // The program itself may find the other tree in place of the one or both files.
+            assert!(said.lines().all(|line| line == "1"), "a container without its parameters: {said:?}");
         }
         outside.assert_untouched(&format!("start {starts}: {}", output.stderr));
         runtime.run(&["delete", "--force", &bundle.id]);

@@ -71,6 +71,20 @@ pub fn code(status: ExitStatus) -> i32 {
     status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default())
 }
 
+/// Starts a command. A program that a test has just written may be held open for writing for a moment more, by the child of another
+/// test's fork that has not executed its own program yet.
+fn spawn(command: &mut Command) -> std::io::Result<Child> {
+    for _ in 0..50 {
+        match command.spawn() {
+            Err(error) if error.kind() == std::io::ErrorKind::ExecutableFileBusy => {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            other => return other,
+        }
+    }
+    command.spawn()
+}
+
 /// Runs `command` with `input` on its standard input.
 ///
 /// It is a failure when it takes longer than `limit`, and when something that it left behind holds its output open.
@@ -79,7 +93,7 @@ pub fn run(command: &mut Command, input: Option<Vec<u8>>, limit: Duration) -> Ou
     let line = line(command);
     command.stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() });
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
-    let mut child = command.spawn().unwrap_or_else(|error| panic!("{line}: {error}"));
+    let mut child = spawn(command).unwrap_or_else(|error| panic!("{line}: {error}"));
     if let (Some(mut stdin), Some(input)) = (child.stdin.take(), input) {
         // What doesn't read its input closes it.
         std::thread::spawn(move || stdin.write_all(&input));

@@ -28,7 +28,7 @@ fn linux() -> Value {
     let capabilities: Vec<&str> =
         Capability::ALL.iter().filter(|known| known.number() < count).map(|known| known.name()).collect();
     json!({
-        "namespaces": NAMESPACES.map(|(kind, _)| kind.to_string()),
+        "namespaces": NAMESPACES.map(|(kind, _)| kind),
         "capabilities": capabilities,
         "cgroup": {
             "v1": true,

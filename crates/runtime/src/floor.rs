@@ -62,7 +62,7 @@ fn fewer(sets: &LinuxCapabilities, taken: &mut Taken) -> LinuxCapabilities {
     let mut gone: Vec<String> = Vec::new();
     let mut keep = |set: &Option<Capabilities>| -> Option<Capabilities> {
         let set = set.as_ref()?;
-        gone.extend(set.iter().filter(|capability| !allowed(capability)).map(ToString::to_string));
+        gone.extend(set.iter().filter(|capability| !allowed(capability)).map(|capability| format!("CAP_{capability}")));
         Some(set.iter().filter(|capability| allowed(capability)).copied().collect())
     };
     let mut fewer = LinuxCapabilities::default();
@@ -80,19 +80,19 @@ fn fewer(sets: &LinuxCapabilities, taken: &mut Taken) -> LinuxCapabilities {
 }
 
 /// The namespaces without which a container is part of the host.
-const OWN: [LinuxNamespaceType; 5] = [
-    LinuxNamespaceType::Pid,
-    LinuxNamespaceType::Network,
-    LinuxNamespaceType::Ipc,
-    LinuxNamespaceType::Uts,
-    LinuxNamespaceType::Mount,
+const OWN: [(LinuxNamespaceType, &str); 5] = [
+    (LinuxNamespaceType::Pid, "pid"),
+    (LinuxNamespaceType::Network, "network"),
+    (LinuxNamespaceType::Ipc, "ipc"),
+    (LinuxNamespaceType::Uts, "uts"),
+    (LinuxNamespaceType::Mount, "mount"),
 ];
 
 fn namespaces(linux: &mut Linux, taken: &mut Taken) -> Result<(), Error> {
     let mut list = linux.namespaces().clone().unwrap_or_default();
-    for kind in OWN {
+    for (kind, name) in OWN {
         if !list.iter().any(|namespace| namespace.typ() == kind) {
-            return Err(Error::field("linux.namespaces", format!("the host's {kind} namespace is not shared")));
+            return Err(Error::field("linux.namespaces", format!("the host's {name} namespace is not shared")));
         }
     }
     for (index, namespace) in list.iter().enumerate() {
@@ -289,7 +289,8 @@ mod tests {
         let mut host = spec(
             r#"{"ociVersion":"1.3.0","process":{"cwd":"/","user":{"uid":0,"gid":0}},"linux":{"namespaces":[{"type":"mount"},{"type":"pid"}]}}"#,
         );
-        assert!(apply(&mut host).unwrap_err().to_string().starts_with("linux.namespaces: the host's network"));
+        let error = apply(&mut host).unwrap_err().to_string();
+        assert!(error.starts_with("linux.namespaces: the host's network"), "{error}");
         let joined = NAMESPACES.replace(r#"{"type":"pid"}"#, r#"{"type":"pid","path":"/proc/self/ns/pid"}"#);
         let mut host = spec(&format!(
             r#"{{"ociVersion":"1.3.0","process":{{"cwd":"/","user":{{"uid":0,"gid":0}}}},"linux":{{"namespaces":{joined}}}}}"#
