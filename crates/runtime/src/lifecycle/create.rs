@@ -156,9 +156,9 @@ impl Runtime {
         plan.process.warnings.iter().for_each(|warning| (self.warn)(warning));
         let rootfs = bundle.rootfs()?;
         let tree = sources::open_rootfs(&rootfs, &bundle.spec)?;
+        let record = self.record(id, &bundle, rootfs, &plan)?;
         let root = Root::create(&self.root)?;
         let directory = root.claim(id)?;
-        let record = self.record(id, &bundle, rootfs, &plan)?;
         let container = Container { root, directory, record };
         let prepared = container.prepare(&bundle);
         drop(bundle);
